@@ -1,0 +1,70 @@
+"""Every error that cxr-edge raises on purpose.
+
+CxrEdgeError                exit code 1
+├── RadiographError         3   one radiograph has no answer; the batch goes on
+│   ├── UnreadableError         status "failed": the file could not be read
+│   └── RefusedError            status "refused": it was read, and is nothing the model may judge
+├── ModelError              4   the model file cannot be trusted or does not load
+├── DeviceError             5   the requested execution provider cannot be had
+└── RecordError             6   the results cannot be written
+
+Usage errors exit with 2, as click's own do.
+"""
+
+
+class CxrEdgeError(Exception):
+    """What went wrong, and the user's next step."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, next_step: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.next_step}".strip()
+
+
+class RadiographError(CxrEdgeError):
+    """One radiograph without an answer; `code` is a stable word for programs."""
+
+    exit_code = 3
+    status = "failed"
+
+    def __init__(self, code: str, message: str, next_step: str) -> None:
+        super().__init__(message, next_step)
+        self.code = code
+
+    def __str__(self) -> str:
+        return f"{self.code}: {super().__str__()}"
+
+
+class UnreadableError(RadiographError):
+    """The file could not be read as an image."""
+
+    status = "failed"
+
+
+class RefusedError(RadiographError):
+    """The image was read, and is not one that the model may judge."""
+
+    status = "refused"
+
+
+class ModelError(CxrEdgeError):
+    """The model file cannot be trusted or does not load."""
+
+    exit_code = 4
+
+
+class DeviceError(CxrEdgeError):
+    """The requested execution provider cannot be had on this machine."""
+
+    exit_code = 5
+
+
+class RecordError(CxrEdgeError):
+    """The results cannot be written where they were asked for."""
+
+    exit_code = 6

@@ -1,0 +1,186 @@
+"""The model card: what a model file says of itself, as strict JSON inside the .onnx.
+
+Nothing here has a default: a fact that is missing is an error, never a guess.
+"""
+
+import json
+import types
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from .errors import ModelError
+
+SCHEMA_VERSION = 1
+METADATA_KEY = "cxr_edge.model_card"
+
+_GET_A_MODEL = "Use a model written by `python -m export`."
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How to feed the network; read by preprocess.prepare and by nothing else.
+
+    resize: "squash" fits the whole radiograph to width_px x height_px, whatever its aspect ratio.
+    black_percentile, white_percentile: of the resized grey values; they become 0 and 1, so that
+    exposure and window settings do not matter.
+    mean, std: of the network's training, on that 0 to 1 scale, one per channel.
+    """
+
+    width_px: int
+    height_px: int
+    channels: int
+    resize: str
+    black_percentile: float
+    white_percentile: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if self.resize != "squash":
+            raise ValueError(f"resize is {self.resize!r}; this version knows only 'squash'")
+        if min(self.width_px, self.height_px) < 1:
+            raise ValueError("width_px and height_px must be positive")
+        if not len(self.mean) == len(self.std) == self.channels:
+            raise ValueError("mean and std need one number per channel")
+        if min(self.std) <= 0:
+            raise ValueError("std must be positive")
+        if not 0 <= self.black_percentile < self.white_percentile <= 100:
+            raise ValueError("percentiles must rise within 0 to 100")
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold on the probability, with what it gave, where, and how it was chosen."""
+
+    finding: str
+    threshold: float
+    sensitivity: float
+    specificity: float
+    measured_on: str
+    chosen_by: str
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold < 1:
+            raise ValueError(f"the threshold of {self.finding} must lie between 0 and 1")
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What the model learned from; digest is a sha256 over the films' own digests."""
+
+    name: str
+    digest: str
+    n_films: int
+    n_patients: int
+    licence: str
+    attribution: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured figure with its 95 % interval and the data it was measured on."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    n_films: int
+    measured_on: str
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Everything the runtime needs to know of a model, and everything a reader should.
+
+    findings: one per output, in the order of the logits (N, K).
+    temperature: probability = sigmoid(logit / temperature).
+    recipe, quantization: how it was trained and quantized, as text by name.
+    """
+
+    schema_version: int
+    name: str
+    version: str
+    findings: tuple[str, ...]
+    activation: str
+    temperature: float
+    input: InputSpec
+    operating_points: tuple[OperatingPoint, ...]
+    training_data: TrainingData
+    recipe: Mapping[str, str]
+    quantization: Mapping[str, str]
+    figures: tuple[Figure, ...]
+    intended_use: str
+    age_range_years: tuple[float, float]
+    licence: str
+
+    def __post_init__(self) -> None:
+        if not self.findings or len(set(self.findings)) != len(self.findings):
+            raise ValueError("findings must be there, each once")
+        if tuple(point.finding for point in self.operating_points) != self.findings:
+            raise ValueError("there must be one operating point per finding, in the same order")
+        if self.activation != "sigmoid":
+            raise ValueError(f"activation is {self.activation!r}; this version knows 'sigmoid'")
+        if not self.temperature > 0:
+            raise ValueError("temperature must be positive")
+
+    @property
+    def label(self) -> str:
+        """Name and version, as results show it."""
+        return f"{self.name} {self.version}"
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "ModelCard":
+        """Raises ModelError: not JSON, another schema version, a missing, unknown or bad fact."""
+        try:
+            data = json.loads(text)
+        except ValueError as exc:
+            raise ModelError(f"The model card is not valid JSON ({exc}).", _GET_A_MODEL) from exc
+        version = data.get("schema_version") if isinstance(data, dict) else None
+        if version != SCHEMA_VERSION:
+            raise ModelError(
+                f"The model card has schema version {version!r}; this cxr-edge reads "
+                f"{SCHEMA_VERSION}.",
+                "Install the cxr-edge version that the model was made for, or export it again.",
+            )
+        try:
+            return _from_data(cls, data)
+        except (TypeError, ValueError) as exc:
+            raise ModelError(f"The model card is not valid: {exc}.", _GET_A_MODEL) from exc
+
+
+def _from_data(kind: type[_T], data: Any) -> _T:
+    """Build a dataclass from parsed JSON, its types checked and no key missing or unknown."""
+    if not isinstance(data, dict):
+        raise TypeError(f"{kind.__name__} must be an object")
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    if unknown := sorted(data.keys() - names):
+        raise TypeError(f"{kind.__name__} has unknown {', '.join(unknown)}")
+    if missing := sorted(names - data.keys()):
+        raise TypeError(f"{kind.__name__} lacks {', '.join(missing)}")
+    hints = get_type_hints(kind)
+    return kind(**{name: _value(hints[name], data[name], name) for name in data})
+
+
+def _value(hint: Any, value: Any, name: str) -> Any:
+    if is_dataclass(hint) and isinstance(hint, type):
+        return _from_data(hint, value)
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is tuple and isinstance(value, list):
+        kinds = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
+        if len(kinds) == len(value):
+            return tuple(_value(kind, item, name) for kind, item in zip(kinds, value, strict=True))
+    elif origin is Mapping or (origin is not None and origin in (dict,)):
+        if isinstance(value, dict):
+            return {str(key): _value(args[1], item, name) for key, item in value.items()}
+    elif origin in (Union, types.UnionType):
+        raise TypeError(f"{name} has an unsupported type")
+    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif hint in (int, str) and isinstance(value, hint) and not isinstance(value, bool):
+        return value
+    raise TypeError(f"{name} should be {getattr(hint, '__name__', hint)}, not {value!r}")

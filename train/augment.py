@@ -1,0 +1,123 @@
+"""AUGMENT: training films as another machine, another day and another hand would have made them.
+
+Plain tensor code on whole batches: uint8 films in, float films out. Aimed at what differs between
+sites and says nothing of the lungs: tone curve, sharpness, framing, markers, noise.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Ranges; 0 turns a step off. Lengths are parts of the film's side.
+
+    tone_transfer: probability of taking on another film's grey-value distribution.
+    gamma, contrast, brightness: largest change (gamma as a log2 exponent).
+    rotation_deg, zoom, stretch, shear, shift: largest change of the geometry.
+    sharpness: largest weight of an unsharp mask, either way (negative blurs).
+    noise: largest standard deviation. erase: probability of covering a rectangle, tried twice.
+    """
+
+    tone_transfer: float = 0.5
+    gamma: float = 0.6
+    contrast: float = 0.25
+    brightness: float = 0.1
+    rotation_deg: float = 15.0
+    zoom: float = 0.25
+    stretch: float = 0.15
+    shear: float = 0.1
+    shift: float = 0.08
+    flip: float = 0.5
+    sharpness: float = 1.0
+    noise: float = 0.04
+    erase: float = 0.4
+
+
+NO_AUGMENTATION = Augmentation(*([0.0] * 13))
+
+
+def augment(films: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
+    """uint8 (N, 1, H, W) to float32 (N, 1, H, W), 0 black to 1 white."""
+    x = _tone(films, settings, generator)
+    x = _geometry(x, settings, generator)
+    x = _sharpness(x, settings, generator)
+    if settings.noise:
+        sigma = _uniform(len(x), generator, 0, settings.noise)
+        x = x + torch.randn(x.shape, generator=generator) * sigma[:, None, None, None]
+    x = _erase(x, settings, generator)
+    return x.clamp_(0, 1)
+
+
+def _uniform(n: int, generator: torch.Generator, low: float, high: float) -> Tensor:
+    return torch.rand(n, generator=generator) * (high - low) + low
+
+
+def _tone(films: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
+    """One look-up table per film: another film's histogram, then gamma, contrast, brightness."""
+    n = len(films)
+    levels = torch.linspace(0, 1, 256).repeat(n, 1)  # (N, 256)
+    if settings.tone_transfer:
+        # Every fourth pixel either way is enough for a histogram.
+        values = films[:, 0, ::4, ::4].flatten(1).float().div(255).sort(dim=1).values
+        other = values[torch.randperm(n, generator=generator)]
+        rank = torch.searchsorted(values, levels).clamp_(max=values.shape[1] - 1)
+        transferred = other.gather(1, rank)
+        chosen = torch.rand(n, generator=generator) < settings.tone_transfer
+        amount = torch.rand(n, generator=generator) * chosen
+        levels = torch.lerp(levels, transferred, amount[:, None])
+    exponent = 2 ** _uniform(n, generator, -settings.gamma, settings.gamma)
+    gain = 1 + _uniform(n, generator, -settings.contrast, settings.contrast)
+    offset = _uniform(n, generator, -settings.brightness, settings.brightness)
+    levels = levels.clamp(0, 1) ** exponent[:, None]
+    levels = (levels - 0.5) * gain[:, None] + 0.5 + offset[:, None]
+    return levels.clamp(0, 1).gather(1, films.flatten(1).long()).view(films.shape)
+
+
+def _geometry(x: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
+    n = len(x)
+    if not any((settings.rotation_deg, settings.zoom, settings.stretch, settings.shear)) and not (
+        settings.shift or settings.flip
+    ):
+        return x
+    angle = _uniform(n, generator, -1, 1) * math.radians(settings.rotation_deg)
+    # More often closer than farther: a tighter frame loses what a shortcut would use.
+    zoom = 2 ** _uniform(n, generator, -settings.zoom * 1.5, settings.zoom * 0.75)
+    stretch = 2 ** _uniform(n, generator, -settings.stretch, settings.stretch)
+    shear = _uniform(n, generator, -settings.shear, settings.shear)
+    mirror = 1 - 2 * (torch.rand(n, generator=generator) < settings.flip).float()
+    cos, sin = angle.cos(), angle.sin()
+    matrix = torch.zeros(n, 2, 3)
+    matrix[:, 0, 0] = zoom * stretch * cos * mirror
+    matrix[:, 0, 1] = zoom * (shear - sin)
+    matrix[:, 1, 0] = zoom * sin * mirror
+    matrix[:, 1, 1] = zoom / stretch * cos
+    matrix[:, :, 2] = (torch.rand(n, 2, generator=generator) - 0.5) * 4 * settings.shift
+    grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, padding_mode="zeros", align_corners=False)
+
+
+def _sharpness(x: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
+    if not settings.sharpness:
+        return x
+    weight = _uniform(len(x), generator, -1, 1) * settings.sharpness
+    blurred = F.avg_pool2d(F.avg_pool2d(x, 3, 1, 1), 3, 1, 1)
+    return x + (x - blurred) * weight[:, None, None, None]
+
+
+def _erase(x: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
+    if not settings.erase:
+        return x
+    height, width = x.shape[2:]
+    for _ in range(2):
+        for i in torch.nonzero(torch.rand(len(x), generator=generator) < settings.erase).flatten():
+            h, w, top, left, grey = torch.rand(5, generator=generator).tolist()
+            rows = int(height * (0.06 + 0.24 * h))
+            columns = int(width * (0.06 + 0.24 * w))
+            y, z = int((height - rows) * top), int((width - columns) * left)
+            x[i, :, y : y + rows, z : z + columns] = grey
+    return x
