@@ -1,0 +1,49 @@
+"""cxr-edge reads chest X-rays offline. Not for diagnostic use.
+
+>>> from cxr_edge import load_model, predict
+>>> model = load_model()
+>>> predict("image.jpg", model)[0].probability
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import CxrEdgeError, RefusedError, UnreadableError
+    from .interpret import Finding
+    from .model import Model, load_model
+    from .predict import Result, predict
+
+__version__ = "0.1.0"
+__all__ = [
+    "CxrEdgeError",
+    "Finding",
+    "Model",
+    "RefusedError",
+    "Result",
+    "UnreadableError",
+    "__version__",
+    "load_model",
+    "predict",
+]
+
+_HOME = {
+    "CxrEdgeError": "errors",
+    "RefusedError": "errors",
+    "UnreadableError": "errors",
+    "Finding": "interpret",
+    "Model": "model",
+    "load_model": "model",
+    "Result": "predict",
+    "predict": "predict",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: OpenCV and numpy would make `cxr-edge --help` wait.
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value  # `predict` is a submodule too; the function is what users import
+    return value

@@ -1,14 +1,17 @@
 """READ for DICOM: decode, Modality LUT, VOI LUT, then inversion (PS3.4 N.2), in that order."""
 
 import io
-import logging
+import struct
 import warnings
+from typing import Any
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.errors import InvalidDicomError
-from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom.encaps import get_frame
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from .errors import RadiographError, RefusedError, UnreadableError
 from .radiograph import (
@@ -20,8 +23,6 @@ from .radiograph import (
     refuse_colour,
     refuse_frames,
 )
-
-logger = logging.getLogger(__name__)
 
 # Modality (0008,0060) of projection radiographs and of films that were scanned or exported.
 # An absent modality is let through: many clinics' exports lack it.
@@ -41,25 +42,16 @@ def decode_dicom(file: RadiographFile) -> Radiograph:
             warnings.simplefilter("ignore")
             dataset = pydicom.dcmread(io.BytesIO(file.data), force=True)
             _check_header(dataset)
-            pixels, bits = _display_values(dataset)
-    except RadiographError:
+            _complete_file_meta(dataset)
+            pixels, white = _display_values(dataset)
+            bits = int(dataset.get("BitsStored") or dataset.BitsAllocated)
+            return finish(pixels, white, bits, str(dataset.PhotometricInterpretation), file)
+    except (RadiographError, MemoryError):
         raise
-    except InvalidDicomError as exc:
-        raise corrupt(exc) from exc
-    except (RuntimeError, NotImplementedError) as exc:
-        if "missing dependencies" in str(exc) or isinstance(exc, NotImplementedError):
-            raise UnreadableError(
-                "unsupported_format",
-                f"This DICOM transfer syntax cannot be decoded ({exc}).",
-                "Export the radiograph again as uncompressed DICOM, PNG or JPEG.",
-            ) from exc
-        raise corrupt(exc) from exc
-    # Any other error from inside pydicom or a codec means damaged data; which type it is depends
-    # on the byte that is wrong.
+    # What else comes out of pydicom or a codec depends on the byte that is wrong; all of it means
+    # damaged data.
     except Exception as exc:
         raise corrupt(exc) from exc
-    photometric = str(dataset.PhotometricInterpretation)
-    return finish(pixels, bits, photometric, file)
 
 
 def _check_header(dataset: pydicom.Dataset) -> None:
@@ -76,6 +68,9 @@ def _check_header(dataset: pydicom.Dataset) -> None:
             "lateral", f"The view is {view}, a lateral.", "Send the frontal view (PA or AP)."
         )
     if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+        # pydicom stops without a word where a file ends too early.
+        if _class_name(dataset).endswith("Image Storage"):
+            raise corrupt(EOFError("it ends before its pixels"))
         raise RefusedError(
             "not_a_radiograph",
             "The DICOM file holds no image.",
@@ -91,40 +86,163 @@ def _check_header(dataset: pydicom.Dataset) -> None:
         raise refuse_colour()
 
 
-def _display_values(dataset: pydicom.Dataset) -> tuple[NDArray[np.generic], int]:
-    """Values as they should be displayed, 0 black, and the bits they span."""
-    bits = int(dataset.get("BitsStored", 16))
-    pixels = dataset.pixel_array
-    if pixels.ndim != 2:
-        raise refuse_frames(len(pixels))
-    raw_kind = pixels.dtype.kind
-    pixels = apply_voi_lut(apply_modality_lut(pixels, dataset), dataset)
-    if raw_kind == "f" or pixels.dtype.kind == "f":
-        low, high = _output_range(dataset, pixels, bits)
-        if np.isfinite(pixels).all() and high > low:
-            scaled = np.clip((pixels - low) / (high - low), 0, 1) * 65535
-            pixels, bits = np.rint(scaled).astype(np.uint16), 16
-    elif pixels.dtype.kind == "i" or pixels.dtype.itemsize > 2:
-        pixels = (pixels.astype(np.int64) - int(pixels.min())).clip(0, 65535).astype(np.uint16)
-        bits = max(bits, int(pixels.max()).bit_length(), 1)
-    elif "VOILUTSequence" in dataset or "ModalityLUTSequence" in dataset:
-        bits = max(1, int(pixels.max()).bit_length())
-    if pixels.dtype.kind == "u" and dataset.PhotometricInterpretation == "MONOCHROME1":
-        pixels = ((1 << bits) - 1) - pixels
-    elif dataset.PhotometricInterpretation == "MONOCHROME1":
-        pixels = -pixels
-    return pixels, bits
+def _class_name(dataset: pydicom.Dataset) -> str:
+    """What kind of object the file says it is; it says so first in its file meta information."""
+    uid = dataset.file_meta.get("MediaStorageSOPClassUID") or dataset.get("SOPClassUID") or ""
+    return UID(uid).name.partition(" - ")[0]
 
 
-def _output_range(
-    dataset: pydicom.Dataset, pixels: NDArray[np.generic], bits: int
-) -> tuple[float, float]:
-    """Black and white of `pixels`: the range that pydicom's windowing fills (PS3.3 C.11.2.1.2)."""
-    if "WindowWidth" in dataset and "PixelRepresentation" in dataset and "PixelData" in dataset:
-        signed = int(dataset.PixelRepresentation) == 1
-        low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
-        slope = float(dataset.get("RescaleSlope", 1) or 1)
-        intercept = float(dataset.get("RescaleIntercept", 0) or 0)
-        if "ModalityLUTSequence" not in dataset:
-            return low * slope + intercept, high * slope + intercept
-    return float(pixels.min()), float(pixels.max())
+def _complete_file_meta(dataset: pydicom.Dataset) -> None:
+    """Bare data sets do not name their transfer syntax: take the encoding they were read in."""
+    if not dataset.file_meta.get("TransferSyntaxUID"):
+        implicit, little_endian = dataset.original_encoding
+        little = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        dataset.file_meta.TransferSyntaxUID = little if little_endian else ExplicitVRBigEndian
+
+
+def _stored_pixels(dataset: pydicom.Dataset) -> NDArray[Any]:
+    try:
+        dataset.pixel_array_options(decoding_plugin=_choose_decoder(dataset))
+        return dataset.pixel_array
+    except (NotImplementedError, RuntimeError) as exc:
+        # No decoder at all, none that is installed, or none that takes so many bits.
+        reasons = ("missing dependencies", "does not support")
+        if isinstance(exc, NotImplementedError) or any(reason in str(exc) for reason in reasons):
+            syntax = dataset.file_meta.TransferSyntaxUID.name
+            raise UnreadableError(
+                "unsupported_format",
+                f"DICOM pixels in {syntax}, {dataset.BitsStored} bits, cannot be decoded here.",
+                "Export the radiograph again as uncompressed DICOM, PNG or JPEG.",
+            ) from exc
+        raise
+
+
+def _choose_decoder(dataset: pydicom.Dataset) -> str:
+    """The pydicom plug-in to decode with; "" leaves it to pydicom.
+
+    An exception inside GDCM ends the whole process (tfmoraes/python-gdcm#34), and a damaged file is
+    enough for one. So it decodes only what no other plug-in does, JPEG lossless, and that checked.
+    """
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated:
+        return ""
+    plugins = get_decoder(syntax).available_plugins
+    if plugins != ("gdcm",):
+        return next((plugin for plugin in plugins if plugin != "gdcm"), "")
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    precision, *shape = _check_lossless_jpeg(frame)
+    bits_stored, bits_allocated = dataset.BitsStored, dataset.BitsAllocated
+    if (
+        shape != [dataset.Rows, dataset.Columns, 1]
+        or bits_allocated not in (8, 16)
+        or not bits_stored <= precision <= bits_allocated
+        or (precision > 8) != (bits_allocated > 8)
+    ):
+        raise ValueError("the JPEG image inside is not the one that the header describes")
+    return "gdcm"
+
+
+def _check_lossless_jpeg(data: bytes) -> tuple[int, int, int, int]:
+    """Bits, rows, columns and components of a lossless JPEG image whose headers are sound.
+
+    Raises ValueError or struct.error: what ITU-T T.81, B.2 asks for is not there.
+    """
+    if data[:2] != b"\xff\xd8":
+        raise ValueError("the JPEG image inside has no beginning")
+    frame: tuple[int, int, int, int] | None = None
+    n_tables = 0
+    start = 2
+    while True:
+        mark, kind, length = struct.unpack_from(">BBH", data, start)
+        segment = data[start + 4 : start + 2 + length]
+        if mark != 0xFF or len(segment) != length - 2:
+            raise ValueError("the JPEG image inside has a damaged header")
+        if kind == 0xC3 and frame is None:
+            frame = struct.unpack_from(">BHHB", segment)
+        elif kind == 0xC4:
+            n_tables += 1
+        elif kind == 0xDA:  # the scan: one component, a predictor from 1 to 7, nothing refined
+            n_components, _, _, predictor, end, _ = struct.unpack(">BBBBBB", segment)
+            sound = n_components == 1 and 1 <= predictor <= 7 and end == 0
+            if frame is None or not n_tables or not sound:
+                raise ValueError("the JPEG image inside has a damaged header")
+            return frame
+        elif not (0xE0 <= kind <= 0xEF or kind in (0xDB, 0xDD, 0xFE)):
+            raise ValueError("the JPEG image inside is of another kind")
+        start += 2 + length
+
+
+def _display_values(dataset: pydicom.Dataset) -> tuple[NDArray[Any], float]:
+    """Values as they should be displayed, 0 black, and their white."""
+    stored = _stored_pixels(dataset)
+    if stored.ndim != 2:
+        raise refuse_frames(len(stored))
+    values, black, white = _apply_voi(*_apply_modality(stored, dataset), dataset)
+    if values.dtype.kind != "u":
+        values = values.astype(np.float64)  # so that nothing wraps around below
+    values = np.clip(values, black, white)  # a damaged codestream may lead beyond its bits
+    inverted = dataset.PhotometricInterpretation == "MONOCHROME1"
+    return white - values if inverted else values - black, float(white - black)
+
+
+def _apply_modality(
+    stored: NDArray[Any], dataset: pydicom.Dataset
+) -> tuple[NDArray[Any], float, float]:
+    """Values after the Modality LUT or rescaling (PS3.3 C.11.1), and the range open to them."""
+    if dataset.get("ModalityLUTSequence"):
+        bits = _widen_table(dataset.ModalityLUTSequence[0], dataset)
+        return apply_modality_lut(stored.astype(np.int64), dataset), 0, (1 << bits) - 1
+    if stored.dtype.kind == "f":
+        # Floating point pixels declare no range, so the image's own is taken.
+        ends = np.array([stored.min(), stored.max()], np.float64)
+    else:
+        n_values = 1 << int(dataset.BitsStored)
+        lowest = -n_values // 2 if stored.dtype.kind == "i" else 0
+        ends = np.array([lowest, lowest + n_values - 1])
+    black, white = sorted(apply_modality_lut(ends, dataset).tolist())
+    return apply_modality_lut(stored, dataset), black, white
+
+
+def _apply_voi(
+    values: NDArray[Any], black: float, white: float, dataset: pydicom.Dataset
+) -> tuple[NDArray[Any], float, float]:
+    """Values after the VOI LUT or the first window (PS3.3 C.11.2), and the range open to them."""
+    voi = pydicom.Dataset()
+    for name in ("VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth"):
+        if dataset.get(name) not in (None, ""):
+            voi[name] = dataset[name]
+    if voi.get("VOILUTSequence"):
+        table = voi.VOILUTSequence[0]
+        bits = _widen_table(table, dataset)
+        n_entries, first, _ = table.LUTDescriptor
+        # Clipped here, because pydicom casts to the width of the table's entries first.
+        indices = np.clip(np.rint(values), first, first + (n_entries or 1 << 16) - 1)
+        return apply_voi_lut(indices.astype(np.int64), voi), 0, (1 << bits) - 1
+    if "WindowCenter" in voi and _first(voi.get("WindowWidth", 0)) > 0:
+        # The window's result fills the range of the bits that are declared: one bit, 0 to 1.
+        voi.BitsStored, voi.PixelRepresentation = 1, 0
+        voi.PhotometricInterpretation = "MONOCHROME2"
+        return apply_voi_lut(values, voi), 0, 1
+    return values, black, white
+
+
+def _widen_table(table: pydicom.Dataset, dataset: pydicom.Dataset) -> int:
+    """Make a look-up table's entries 16 bits wide; the bits that they have or really need.
+
+    From 8-bit entries pydicom takes the width of the index too, which wraps around at 256, and it
+    does not unpack them two to a word (PS3.3 C.11.2.1.1).
+    """
+    n_entries, first, bits = table.LUTDescriptor
+    n_entries = n_entries or 1 << 16
+    entries = table.LUTData
+    if isinstance(entries, bytes):
+        word = "<u2" if dataset.original_encoding[1] else ">u2"
+        packed = len(entries) < 2 * n_entries
+        entries = np.frombuffer(entries, np.uint8 if packed else word, n_entries).tolist()
+    table["LUTData"] = pydicom.DataElement("LUTData", "US", entries)
+    table.LUTDescriptor = [n_entries, first, 16]
+    return max(int(bits), int(np.max(entries)).bit_length())
+
+
+def _first(value: object) -> float:
+    return float(np.atleast_1d(np.asarray(value, np.float64))[0])

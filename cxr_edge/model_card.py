@@ -4,10 +4,10 @@ Nothing here has a default: a fact that is missing is an error, never a guess.
 """
 
 import json
-import types
+import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from .errors import ModelError
 
@@ -138,7 +138,7 @@ class ModelCard:
         """Raises ModelError: not JSON, another schema version, a missing, unknown or bad fact."""
         try:
             data = json.loads(text)
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             raise ModelError(f"The model card is not valid JSON ({exc}).", _GET_A_MODEL) from exc
         version = data.get("schema_version") if isinstance(data, dict) else None
         if version != SCHEMA_VERSION:
@@ -153,34 +153,40 @@ class ModelCard:
             raise ModelError(f"The model card is not valid: {exc}.", _GET_A_MODEL) from exc
 
 
-def _from_data(kind: type[_T], data: Any) -> _T:
+def _from_data(kind: type[_T], data: Any, where: str = "") -> _T:
     """Build a dataclass from parsed JSON, its types checked and no key missing or unknown."""
     if not isinstance(data, dict):
-        raise TypeError(f"{kind.__name__} must be an object")
-    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    if unknown := sorted(data.keys() - names):
-        raise TypeError(f"{kind.__name__} has unknown {', '.join(unknown)}")
-    if missing := sorted(names - data.keys()):
-        raise TypeError(f"{kind.__name__} lacks {', '.join(missing)}")
+        raise TypeError(f"{where} must be an object")
+    prefix = f"{where}." if where else ""
     hints = get_type_hints(kind)
-    return kind(**{name: _value(hints[name], data[name], name) for name in data})
+    if unknown := sorted(data.keys() - hints.keys()):
+        raise TypeError(f"{where or 'it'} has unknown {', '.join(unknown)}")
+    if missing := sorted(hints.keys() - data.keys()):
+        raise TypeError(f"{where or 'it'} lacks {', '.join(missing)}")
+    return kind(**{name: _typed(hint, data[name], prefix + name) for name, hint in hints.items()})
 
 
-def _value(hint: Any, value: Any, name: str) -> Any:
-    if is_dataclass(hint) and isinstance(hint, type):
-        return _from_data(hint, value)
+def _typed(hint: Any, value: Any, name: str) -> Any:
+    """`value` as a dataclass, tuple, Mapping, finite float (an int will do), or exactly int or str.
+
+    Raises TypeError that names the key.
+    """
     origin, args = get_origin(hint), get_args(hint)
+    if is_dataclass(hint) and isinstance(hint, type):
+        return _from_data(hint, value, name)
     if origin is tuple and isinstance(value, list):
-        kinds = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
+        kinds = args[:1] * len(value) if args[-1] is Ellipsis else args
         if len(kinds) == len(value):
-            return tuple(_value(kind, item, name) for kind, item in zip(kinds, value, strict=True))
-    elif origin is Mapping or (origin is not None and origin in (dict,)):
-        if isinstance(value, dict):
-            return {str(key): _value(args[1], item, name) for key, item in value.items()}
-    elif origin in (Union, types.UnionType):
-        raise TypeError(f"{name} has an unsupported type")
-    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+            return tuple(
+                _typed(kind, item, f"{name}[{index}]")
+                for index, (kind, item) in enumerate(zip(kinds, value, strict=True))
+            )
+    elif origin is Mapping and isinstance(value, dict):
+        return {key: _typed(args[1], item, f"{name}.{key}") for key, item in value.items()}
+    # By exact type: a bool is an int too.
+    elif hint is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
         return float(value)
-    elif hint in (int, str) and isinstance(value, hint) and not isinstance(value, bool):
+    elif hint in (int, str) and type(value) is hint:
         return value
-    raise TypeError(f"{name} should be {getattr(hint, '__name__', hint)}, not {value!r}")
+    wanted = hint.__name__ if isinstance(hint, type) else str(hint)
+    raise TypeError(f"{name} should be {wanted}, not {value!r:.80}")

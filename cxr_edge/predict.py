@@ -1,5 +1,6 @@
 """The way of an X-ray: read, prepare, infer, interpret."""
 
+import glob
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -99,6 +100,26 @@ def find_radiographs(folder: Path) -> Iterator[Path]:
     yield from sorted(path for path in _files_below(folder) if _may_be_radiograph(path))
 
 
+def expand(paths: Iterable[Path]) -> list[Path]:
+    """Files as they are named, folders by their radiographs, patterns (*, ?) by what they match.
+
+    A path that is not there stays in the list, so that it gets a row that says so.
+    """
+    films: dict[Path, None] = {}
+    for path in paths:
+        if path.is_dir():
+            films |= dict.fromkeys(find_radiographs(path))
+        elif glob.has_magic(str(path)) and not path.exists():
+            # Path.glob takes no absolute patterns.
+            found = glob.glob(str(path), recursive=True)  # noqa: PTH207
+            matches = [Path(match) for match in sorted(found)]
+            films |= dict.fromkeys(match for match in matches if match.is_file())
+            films |= {} if matches else {path: None}
+        else:
+            films[path] = None
+    return list(films)
+
+
 def _files_below(folder: Path) -> Iterable[Path]:
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -126,4 +147,3 @@ def _may_be_radiograph(path: Path) -> bool:
             return looks_like_dicom(file.read(132))
     except OSError:
         return True  # read again later, and recorded as failed if that fails too
-

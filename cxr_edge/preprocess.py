@@ -34,11 +34,12 @@ def to_grey(radiograph: Radiograph, spec: InputSpec) -> NDArray[np.float32]:
     _check_shape(height, width, spec)
     shrinks = height > spec.height_px or width > spec.width_px
     resized = cv2.resize(
-        radiograph.pixels,
+        # As floats: from 8-bit pixels cv2 would round the means back to 8 bits.
+        radiograph.pixels.astype(np.float32),
         (spec.width_px, spec.height_px),
         # The mean over each target pixel when shrinking, so that nothing aliases.
         interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
-    ).astype(np.float32)
+    )
     black, white = np.percentile(resized, (spec.black_percentile, spec.white_percentile))
     if white - black < MIN_CONTRAST * radiograph.white:
         raise RefusedError(
@@ -46,7 +47,8 @@ def to_grey(radiograph: Radiograph, spec: InputSpec) -> NDArray[np.float32]:
             "The image is blank or nearly so.",
             "Check the exposure, and that the right file was exported.",
         )
-    return np.clip((resized - np.float32(black)) / np.float32(white - black), 0, 1)
+    grey: NDArray[np.float32] = (resized - np.float32(black)) / np.float32(white - black)
+    return np.clip(grey, 0, 1, out=grey)
 
 
 def normalise(grey: NDArray[np.float32], spec: InputSpec) -> NDArray[np.float32]:

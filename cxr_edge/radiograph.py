@@ -6,9 +6,11 @@ so that a decompression bomb costs nothing.
 
 import hashlib
 import io
+import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,9 +25,14 @@ MAX_PIXELS = 80_000_000  # three times the largest detectors (about 25 megapixel
 # the mean spread between its channels stays under this many grey levels of 255.
 MAX_COLOUR_SPREAD = 6.0
 
-_PILLOW_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "MPO")
-# GIF and MPO are recognised only to be refused with a better reason than "unknown format".
+_PILLOW_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF")
+# GIF is recognised only to be refused for its several images where it has them.
 _REFUSED_FORMATS = ("GIF",)
+# How JPEG, PNG, TIFF and BMP start: such a file is a damaged one where Pillow makes nothing of it.
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"II*\0", b"MM\0*", b"BM")
+
+_EXIF_ORIENTATION = 0x0112
+_TIFF_PHOTOMETRIC = 262
 
 _EXPORT_AGAIN = "Export the radiograph again as a single greyscale JPEG, PNG or DICOM file."
 _COPY_AGAIN = "Copy the file again from its source."
@@ -37,7 +44,7 @@ class Radiograph:
 
     pixels: (H, W), uint8, uint16 or float32; MONOCHROME1 has already been inverted and the
     Modality and VOI look-up tables applied.
-    bits_stored, photometric: what the file declared (DICOM PS3.3 C.7.6.3).
+    bits_stored, photometric: what the file declared (DICOM PS3.3 C.7.6.3); 32 for floats.
     sha256: of the file's bytes.
     """
 
@@ -61,16 +68,18 @@ class RadiographFile:
 def open_radiograph(path: Path) -> RadiographFile:
     """Read a file's bytes.
 
-    Raises UnreadableError: missing, no_permission, empty, file_too_large, io_error.
+    Raises UnreadableError: missing, no_permission, not_a_file, empty, file_too_large, io_error.
     """
     try:
-        n_bytes = path.stat().st_size
-        if path.is_dir():
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
             raise UnreadableError("not_a_file", "This is a folder.", "Name the files inside it.")
-        if n_bytes > MAX_FILE_BYTES:
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableError("not_a_file", "This is a pipe or a device.", "Name a file.")
+        if status.st_size > MAX_FILE_BYTES:
             raise UnreadableError(
                 "file_too_large",
-                f"The file has {n_bytes / 1024**2:.0f} MB; the limit is "
+                f"The file has {status.st_size / 1024**2:.0f} MB; the limit is "
                 f"{MAX_FILE_BYTES // 1024**2} MB.",
                 _EXPORT_AGAIN,
             )
@@ -87,7 +96,7 @@ def open_radiograph(path: Path) -> RadiographFile:
         ) from exc
     except OSError as exc:
         raise UnreadableError(
-            "io_error", f"The file could not be read ({exc.strerror}).", _COPY_AGAIN
+            "io_error", f"The file could not be read ({exc.strerror or exc}).", _COPY_AGAIN
         ) from exc
     if not data:
         raise UnreadableError("empty", "The file has zero bytes.", _COPY_AGAIN)
@@ -126,12 +135,7 @@ def looks_like_dicom(data: bytes) -> bool:
 def check_n_pixels(n_rows: int, n_columns: int) -> None:
     """Raises UnreadableError (too_many_pixels) before such an image is decoded."""
     if n_rows * n_columns > MAX_PIXELS:
-        raise UnreadableError(
-            "too_many_pixels",
-            f"The image has {n_columns} x {n_rows} pixels; the limit is "
-            f"{MAX_PIXELS // 1_000_000} megapixels.",
-            _EXPORT_AGAIN,
-        )
+        raise _too_many_pixels(f"The image has {n_columns} x {n_rows} pixels")
 
 
 def corrupt(exc: Exception) -> UnreadableError:
@@ -154,26 +158,24 @@ def refuse_frames(n_frames: int) -> RefusedError:
 
 
 def finish(
-    pixels: NDArray[np.generic], bits_stored: int, photometric: str, file: RadiographFile
+    pixels: NDArray[Any],
+    white: float,
+    bits_stored: int,
+    photometric: str,
+    file: RadiographFile,
 ) -> Radiograph:
-    """Check decoded display values (H, W) and make the Radiograph.
+    """Check decoded display values (H, W), 0 black, and make the Radiograph.
 
     Raises RefusedError (invalid_pixels) for NaN or infinite values.
     """
-    white = float((1 << bits_stored) - 1)
-    if pixels.dtype.kind == "f":
+    if pixels.dtype not in (np.uint8, np.uint16):
+        pixels = pixels.astype(np.float32)
         if not np.isfinite(pixels).all():
             raise RefusedError(
                 "invalid_pixels", "Some pixels are not a number (NaN or infinite).", _EXPORT_AGAIN
             )
-        # Floating point images declare no range, so the image's own is taken.
-        low = pixels.min()
-        pixels = (pixels - low).astype(np.float32)
-        white = float(pixels.max()) or 1.0
-    elif pixels.dtype == np.bool_:
-        pixels = pixels.astype(np.uint8)
-        white = 1.0
-    return Radiograph(pixels, white, bits_stored, photometric, file.path, file.sha256)
+    contiguous = np.ascontiguousarray(pixels)
+    return Radiograph(contiguous, white, bits_stored, photometric, file.path, file.sha256)
 
 
 def _decode_image(file: RadiographFile) -> Radiograph:
@@ -190,10 +192,13 @@ def _decode_image(file: RadiographFile) -> Radiograph:
                 raise _unsupported()
             return _decode_single(image, file)
     except Image.DecompressionBombError as exc:
-        raise UnreadableError("too_many_pixels", str(exc), _EXPORT_AGAIN) from exc
+        # Pillow's own limit is higher than MAX_PIXELS, and comes first.
+        raise _too_many_pixels("The image is far too large") from exc
     except UnidentifiedImageError as exc:
+        if file.data.startswith(_SIGNATURES):
+            raise corrupt(ValueError("its header cannot be read")) from exc
         raise _unsupported() from exc
-    except RadiographError:
+    except (RadiographError, MemoryError):
         raise
     # Pillow's decoders raise whatever the damaged byte led to (OSError, SyntaxError, struct.error,
     # ValueError, KeyError ...); all of them mean the same to the user.
@@ -202,28 +207,37 @@ def _decode_image(file: RadiographFile) -> Radiograph:
 
 
 def _decode_single(image: Image.Image, file: RadiographFile) -> Radiograph:
-    orientation = image.getexif().get(0x0112, 1)
-    if image.mode in ("RGB", "RGBA", "P", "PA", "YCbCr", "CMYK", "LAB", "HSV", "LA", "La"):
-        pixels = _grey_of_colour(image, file)
-    elif image.mode == "I":  # 32-bit integers: TIFF, and 16-bit PNG in some Pillow versions
-        pixels = np.asarray(image)
-        if pixels.min() < 0 or pixels.max() > 0xFFFF:
-            pixels = pixels.astype(np.float32)
-        else:
-            pixels = pixels.astype(np.uint16)
+    pixels = _stored_pixels(image, file)
+    bits_stored = 1 if pixels.dtype == np.bool_ else 8 * pixels.dtype.itemsize
+    if pixels.dtype.kind in "if":
+        # 32-bit integers and floats declare no range, so the image's own is taken.
+        pixels = pixels - pixels.min().astype(np.float64)
+        white = float(pixels.max()) or 1.0
     else:
-        pixels = np.asarray(image)
+        pixels = pixels.astype(np.uint8 if bits_stored <= 8 else np.uint16, copy=False)
+        white = float((1 << bits_stored) - 1)
     photometric = "MONOCHROME2"
-    if image.format == "TIFF":
-        # Pillow inverts WhiteIsZero (tag 262 = 0) for 8 bits and fewer; 16-bit data stay raw.
-        if image.tag_v2.get(262) == 0:  # type: ignore[attr-defined]
-            photometric = "MONOCHROME1"
-            if pixels.dtype == np.uint16:
-                pixels = 0xFFFF - pixels
-    bits_stored = 16 if pixels.dtype.itemsize == 2 else 8
-    if pixels.dtype.kind == "u" and pixels.dtype.byteorder == ">":
-        pixels = pixels.astype(np.uint16)
-    return finish(_upright(pixels, orientation), bits_stored, photometric, file)
+    if getattr(image, "tag_v2", {}).get(_TIFF_PHOTOMETRIC) == 0:
+        photometric = "MONOCHROME1"
+        # Pillow has inverted WhiteIsZero up to 8 bits, and left wider pixels as they are.
+        if bits_stored > 8:
+            pixels = (white - pixels).astype(pixels.dtype)
+    # Asked for after decoding: Pillow turns a TIFF upright itself and then forgets the tag.
+    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    return finish(_upright(pixels, orientation), white, bits_stored, photometric, file)
+
+
+def _stored_pixels(image: Image.Image, file: RadiographFile) -> NDArray[Any]:
+    """The grey values (H, W) as they are stored: bool, uint8, uint16, int32 or float32."""
+    if image.mode in ("LA", "La"):
+        return np.asarray(image.getchannel("L"))
+    if image.mode not in ("1", "L", "I", "F") and not image.mode.startswith("I;16"):
+        return _grey_of_colour(image, file)
+    pixels: NDArray[Any] = np.asarray(image)
+    # Some Pillow versions give 16-bit PNG as 32-bit integers.
+    if image.mode == "I" and pixels.min() >= 0 and pixels.max() <= 0xFFFF:
+        return pixels.astype(np.uint16)
+    return pixels
 
 
 def _grey_of_colour(image: Image.Image, file: RadiographFile) -> NDArray[np.uint8]:
@@ -236,25 +250,33 @@ def _grey_of_colour(image: Image.Image, file: RadiographFile) -> NDArray[np.uint
         _refuse_if_coloured(np.asarray(thumbnail))
         image.draft("L", image.size)
         return np.asarray(image)
-    if image.mode in ("LA", "La"):
-        return np.asarray(image.getchannel("L"))
     rgb = np.asarray(image.convert("RGB"))
     _refuse_if_coloured(rgb)
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
 
 
 def _refuse_if_coloured(rgb: NDArray[np.uint8]) -> None:
-    spread = rgb.max(axis=2).astype(np.int16) - rgb.min(axis=2)
-    if float(spread.mean()) > MAX_COLOUR_SPREAD:
+    red, green, blue = cv2.split(rgb)
+    highest = cv2.max(cv2.max(red, green), blue)
+    lowest = cv2.min(cv2.min(red, green), blue)
+    if float(np.mean(highest - lowest)) > MAX_COLOUR_SPREAD:
         raise refuse_colour()
 
 
-def _upright(pixels: NDArray[np.generic], orientation: int) -> NDArray[np.generic]:
+def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Undo the Exif orientation (1 to 8; CIPA DC-008, tag 0x0112)."""
     if orientation in (2, 4, 5, 7):
         pixels = pixels[:, ::-1]
     quarter_turns = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(orientation, 0)
     return np.rot90(pixels, quarter_turns)
+
+
+def _too_many_pixels(what: str) -> UnreadableError:
+    return UnreadableError(
+        "too_many_pixels",
+        f"{what}; the limit is {MAX_PIXELS // 1_000_000} megapixels.",
+        _EXPORT_AGAIN,
+    )
 
 
 def _unsupported() -> UnreadableError:

@@ -22,3 +22,29 @@ def real_films(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with tarfile.open(SHARED_DATA / name) as archive:
             archive.extractall(folder, filter="data")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.tiny_model import write_tiny_model
+
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_model_path: Path):
+    from cxr_edge import load_model
+
+    return load_model(tiny_model_path, "cpu", threads=1)
+
+
+def make_film(path: Path, brightness: int = 200, side: int = 64) -> Path:
+    """A grey ramp with a bright half whose size `brightness` sets: small, and never blank."""
+    import cv2
+    import numpy as np
+
+    film = np.tile(np.linspace(0, 60, side, dtype=np.uint8), (side, 1))
+    film[:, : side * brightness // 255] = 255
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(cv2.imencode(path.suffix, film)[1].tobytes())
+    return path

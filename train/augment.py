@@ -23,19 +23,19 @@ class Augmentation:
     noise: largest standard deviation. erase: probability of covering a rectangle, tried twice.
     """
 
-    tone_transfer: float = 0.5
-    gamma: float = 0.6
-    contrast: float = 0.25
-    brightness: float = 0.1
-    rotation_deg: float = 15.0
-    zoom: float = 0.25
-    stretch: float = 0.15
-    shear: float = 0.1
-    shift: float = 0.08
+    tone_transfer: float = 0.4
+    gamma: float = 0.5
+    contrast: float = 0.2
+    brightness: float = 0.08
+    rotation_deg: float = 12.0
+    zoom: float = 0.22
+    stretch: float = 0.12
+    shear: float = 0.08
+    shift: float = 0.06
     flip: float = 0.5
-    sharpness: float = 1.0
-    noise: float = 0.04
-    erase: float = 0.4
+    sharpness: float = 0.8
+    noise: float = 0.03
+    erase: float = 0.25
 
 
 NO_AUGMENTATION = Augmentation(*([0.0] * 13))

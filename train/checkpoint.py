@@ -1,7 +1,7 @@
 """Checkpoints: weights to start from, and the weights a run gives to export."""
 
 import os
-import pickle
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import TrainError
-from .networks import build
+from .networks import NETWORKS, build
 
 # ImageNet, as torchvision's weights expect their input.
 _RGB_MEAN = torch.tensor((0.485, 0.456, 0.406))
@@ -52,6 +52,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
     data = load_file(path)
     if not isinstance(data, dict) or not {"network", "findings", "channels", "state"} <= set(data):
         raise TrainError(f"{path} is not a checkpoint of a run.", "Name a run's checkpoint.pt.")
+    if data["network"] not in NETWORKS:
+        raise TrainError(
+            f"{path} holds an unknown network, {data['network']}.",
+            f"This version knows {', '.join(NETWORKS)}.",
+        )
     return Checkpoint(data["network"], tuple(data["findings"]), data["channels"], data["state"])
 
 
@@ -63,7 +68,7 @@ def write_atomically(data: Any, path: Path) -> None:
             torch.save(data, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
+        partial.replace(path)
     except (OSError, RuntimeError) as exc:
         partial.unlink(missing_ok=True)
         raise TrainError(
@@ -74,10 +79,14 @@ def write_atomically(data: Any, path: Path) -> None:
 def load_file(path: Path) -> Any:
     """A tensor file, read without running any code in it. Raises TrainError."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about how the file was saved; the user did not
+            return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as exc:
         raise TrainError(f"There is no file {path}.", "Check the path.") from exc
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as exc:
+    # torch's unpickler raises whatever the damaged byte led to (UnpicklingError, RuntimeError,
+    # EOFError, KeyError, IndexError, struct.error ...); all of them mean the same to the user.
+    except Exception as exc:
         raise TrainError(
             f"{path} is not a PyTorch checkpoint.", "Name a .pth file saved with torch.save."
         ) from exc
@@ -95,18 +104,22 @@ def initialise(
     """
     state = load_file(path)
     state = state.get("state", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
         raise TrainError(f"{path} holds no state dict.", "Name a .pth file of a network's weights.")
     own = network.state_dict()
     stem, stem_norm = _stem_of(own)
-    state = {name: tensor for name, tensor in state.items() if not name.startswith(_HEADS)}
-    expected = {name for name in own if not name.startswith(_HEADS)}
-    if stem in state and state[stem].shape[1] == 3 and own[stem].shape[1] == 1:
-        _fold_stem(state, stem, stem_norm, mean[0], std[0])
+    shapes = {name: tensor.shape for name, tensor in own.items() if _must_fit(name)}
+    n_out, n_channels, *kernel = shapes[stem]
+    folds = n_channels == 1 and stem in state and state[stem].shape == (n_out, 3, *kernel)
+    if folds:
+        shapes[stem] = state[stem].shape
+    state = {name: tensor for name, tensor in state.items() if _must_fit(name)}
     wrong = sorted(
         name
-        for name in expected | state.keys()
-        if name not in state or name not in expected or state[name].shape != own[name].shape
+        for name in shapes.keys() | state.keys()
+        if name not in state or name not in shapes or state[name].shape != shapes[name]
     )
     if wrong:
         raise TrainError(
@@ -114,7 +127,14 @@ def initialise(
             f"the first is {wrong[0]}.",
             "Give the checkpoint of the network named by --network.",
         )
+    if folds:
+        _fold_stem(state, stem, stem_norm, mean[0], std[0])
     network.load_state_dict(state, strict=False)
+
+
+def _must_fit(name: str) -> bool:
+    # torchvision's ResNet files are older than batch norm's counter, which plays no part here.
+    return not name.startswith(_HEADS) and not name.endswith("num_batches_tracked")
 
 
 def _stem_of(state: dict[str, Tensor]) -> tuple[str, str]:

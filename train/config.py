@@ -36,18 +36,18 @@ class TrainConfig:
     frozen_stages: how many of the network's first stages keep their initial weights.
     label_smoothing: labels become this much less certain; some films are mislabelled.
     ema_decay: of the running mean of the weights, per step; that mean is what is kept.
-    patience: epochs without a better validation AUROC before stopping.
+    patience: epochs without a better validation figure before stopping (see fit.EpochReport).
     """
 
     network: str = "mobilenet_v2"
     init: str = ""
-    epochs: int = 12
+    epochs: int = 14
     batch_size: int = 32
     learning_rate: float = 6e-4
     weight_decay: float = 0.02
     warmup_epochs: float = 0.5
     frozen_stages: int = 0
-    label_smoothing: float = 0.05
+    label_smoothing: float = 0.03
     class_weights: bool = True
     ema_decay: float = 0.997
     patience: int = 6

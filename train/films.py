@@ -15,6 +15,8 @@ from .errors import TrainError
 # Folder names that mean "none of the findings", as the public sets write them.
 NO_FINDING_NAMES = frozenset({"normal", "no finding", "no_finding", "negative", "healthy"})
 NO_FINDING = "no finding"
+# Public sets come as train/NORMAL, test/NORMAL ...: the outer folders are no labels.
+_SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test"})
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".dcm"})
 # Kermany et al. 2018 carry the patient in the name: personN_..., IM-N-..., NORMAL2-IM-N-...
 KERMANY_PATIENT = r"(person\d+|(?:NORMAL2-)?IM-\d+)"
@@ -57,7 +59,8 @@ def load_films(roots: Sequence[Path], patient_pattern: str = KERMANY_PATIENT) ->
 
     Of films with the same bytes one is kept; where their labels differ none is. Patients that
     share a film become one group, so that no split can part them.
-    Raises TrainError: a folder that is missing, empty or has one label; a film without bytes.
+    Raises TrainError: a folder that is missing, empty, or not a label; one label only; a film
+    without bytes.
     """
     try:
         pattern = re.compile(patient_pattern)
@@ -79,7 +82,8 @@ def load_films(roots: Sequence[Path], patient_pattern: str = KERMANY_PATIENT) ->
             unreadable.append(f"{path}: {exc}")
             continue
         match = pattern.match(path.name)
-        patient = match[1] if match and match.groups() else match[0] if match else path.stem
+        named = (match[1] if match.groups() else match[0]) if match else ""
+        patient = named or path.stem
         by_digest[sha256].append(Film(path, label, patient, patient, sha256))
     raise_unreadable(unreadable)
 
@@ -94,6 +98,12 @@ def load_films(roots: Sequence[Path], patient_pattern: str = KERMANY_PATIENT) ->
             Film(first.path, first.label, first.patient, group_of[first.patient], first.sha256)
         )
         duplicates += [film.path for film in same if film is not first]
+    if bare := sorted(labels.keys() - {film.label for film in kept}):
+        raise TrainError(
+            f"No film is left that is labelled {', '.join(bare)}: each is also there under another "
+            "label.",
+            "Keep each film in the one folder that is right.",
+        )
     findings = tuple(sorted(label for label in labels if label != NO_FINDING))
     return FilmSet(
         tuple(sorted(kept, key=lambda film: film.path)),
@@ -123,6 +133,11 @@ def _labelled_files(root: Path) -> list[tuple[Path, str]]:
         if not films:
             raise TrainError(f"The label folder {folder} holds no film.", "Fill it or remove it.")
         name = folder.name.lower()
+        if name in _SPLIT_NAMES:
+            raise TrainError(
+                f"{folder} is named like a part of a split, not like a label.",
+                "Give the folders inside the data, train/ and test/, each with its own --data.",
+            )
         label = NO_FINDING if name in NO_FINDING_NAMES else name.replace("_", " ")
         files += [(path, label) for path in films]
     if not files:

@@ -44,11 +44,17 @@ class Films:
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What one epoch gave; probability-free, so that it fits on a line."""
+    """What one epoch gave.
+
+    validation_auroc: of the films as they are; it saturates where train and validation films come
+    from one place. augmented_auroc: of the same films under one fixed draw of the augmentation,
+    which stands in for other places. The mean of both decides which epoch is kept.
+    """
 
     epoch: int
     loss: float
     validation_auroc: float
+    augmented_auroc: float
     best: bool
     duration_s: float
 
@@ -86,7 +92,8 @@ def fit(
 
     A snapshot is written after every epoch; with `resume` the run goes on from it, to the same
     result as if it had not been interrupted.
-    Raises TrainError: no snapshot to resume, or one of another configuration.
+    Raises TrainError: no snapshot to resume, or one of another configuration; a loss that is no
+    longer a number.
     """
     _freeze(network, config.frozen_stages)
     network = network.to(memory_format=torch.channels_last)
@@ -97,6 +104,8 @@ def fit(
     steps_per_epoch = math.ceil(len(train) / config.batch_size)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, _schedule(config, steps_per_epoch))
     pos_weight = _pos_weight(train.labels) if config.class_weights else None
+
+    harder = _augmented(validation, config)
 
     state: dict[str, Any] = {"epoch": 0, "best_auroc": -1.0, "best_epoch": 0, "best": {}}
     parts = {
@@ -136,8 +145,15 @@ def fit(
             scheduler.step()
             average.update_parameters(network)
             losses.append(loss.item())
-        logits = infer(average.module, validation, config.input)
-        value = mean_auroc(validation.labels.numpy() > 0.5, logits)
+            if not math.isfinite(losses[-1]):
+                raise TrainError(
+                    f"The loss of epoch {epoch} is no longer a number.",
+                    "Train with a lower --learning-rate.",
+                )
+        present = validation.labels.numpy() > 0.5
+        plain = mean_auroc(present, infer(average.module, validation, config.input))
+        augmented = mean_auroc(present, infer(average.module, harder, config.input))
+        value = (plain + augmented) / 2
         best = value >= state["best_auroc"]
         state["epoch"] = epoch
         if best:
@@ -150,7 +166,7 @@ def fit(
             snapshot_path,
         )
         seconds = time.perf_counter() - started
-        report(EpochReport(epoch, float(np.mean(losses)), value, best, seconds))
+        report(EpochReport(epoch, float(np.mean(losses)), plain, augmented, best, seconds))
     best_state: dict[str, Tensor] = state["best"]
     return best_state
 
@@ -186,6 +202,16 @@ def stages(network: nn.Module) -> list[nn.Module]:
         return list(features)
     stem = nn.ModuleList([network.get_submodule("conv1"), network.get_submodule("bn1")])
     return [stem, *(network.get_submodule(f"layer{i}") for i in range(1, 5))]
+
+
+def _augmented(films: Films, config: TrainConfig) -> Films:
+    """The films under one draw of the augmentation, the same in every run with this seed."""
+    generator = torch.Generator().manual_seed(config.seed)
+    pixels = [
+        augment(batch, config.augmentation, generator).mul(255).round().to(torch.uint8)
+        for batch in films.pixels.split(64)
+    ]
+    return Films(torch.cat(pixels), films.labels, films.patients)
 
 
 def _freeze(network: nn.Module, n_stages: int) -> None:
@@ -232,8 +258,8 @@ def _pos_weight(labels: Tensor) -> Tensor:
 def _load_snapshot(path: Path, config: TrainConfig) -> dict[str, Any]:
     if not path.exists():
         raise TrainError(f"There is no snapshot {path} to resume.", "Start without --resume.")
-    saved: dict[str, Any] = load_file(path)
-    if saved["config"] != config.to_json():
+    saved = load_file(path)
+    if not isinstance(saved, dict) or saved.get("config") != config.to_json():
         raise TrainError(
             f"The snapshot {path} belongs to another configuration.",
             "Resume with the options that the run was started with.",

@@ -35,18 +35,29 @@ def make_split(
     """Deal whole patient groups out, stratified by label.
 
     leave_out: a regular expression; groups with a film whose name it finds go to LEFT_OUT.
-    Raises TrainError where a split would lack a label.
+    Raises TrainError: a split would lack a label; leave_out is no regular expression or finds
+    nothing.
     """
+    try:
+        left_out = re.compile(leave_out) if leave_out else None
+    except re.error as exc:
+        raise TrainError(f"--leave-out is not a regular expression ({exc}).") from exc
     groups: dict[str, list[Film]] = defaultdict(list)
     for film in films:
         groups[film.group].append(film)
     parts: dict[str, list[Film]] = {TRAIN: [], VALIDATION: [], TEST: [], LEFT_OUT: []}
     strata: dict[str, list[str]] = defaultdict(list)
     for name, group in groups.items():
-        if leave_out and any(re.search(leave_out, film.path.name) for film in group):
+        if left_out and any(left_out.search(film.path.name) for film in group):
             parts[LEFT_OUT] += group
         else:
-            strata[Counter(film.label for film in group).most_common(1)[0][0]].append(name)
+            counts = Counter(film.label for film in group)
+            # Of labels that are equally frequent the first by name, whatever the films' order.
+            strata[min(counts, key=lambda label: (-counts[label], label))].append(name)
+    if left_out and not parts[LEFT_OUT]:
+        raise TrainError(
+            f"--leave-out {leave_out} finds no film.", "Check it against the films' names."
+        )
     rng = random.Random(seed)
     for label in sorted(strata):
         names = sorted(strata[label])
@@ -70,7 +81,7 @@ def make_split(
 
 
 def check_split(split: Split) -> None:
-    """Raises TrainError: a patient on two sides, or a split that lacks a label."""
+    """Raises TrainError: a patient on two sides, or a side that lacks a label or has only one."""
     sides: dict[str, set[str]] = defaultdict(set)
     for name, films in split.films.items():
         for film in films:
@@ -81,6 +92,11 @@ def check_split(split: Split) -> None:
             "Put each patient on one side; `python -m train` makes such a split by itself.",
         )
     labels = {film.label for films in split.films.values() for film in films}
+    if len(labels) < 2:
+        raise TrainError(
+            f"The films of the split have only one label: {', '.join(labels) or 'none at all'}.",
+            "Training needs films with and without the finding.",
+        )
     for name in (TRAIN, VALIDATION, TEST):
         if missing := sorted(labels - {film.label for film in split[name]}):
             raise TrainError(
@@ -109,13 +125,18 @@ def read_split(path: Path, films: Sequence[Film]) -> Split:
     by_digest = {film.sha256: film for film in films}
     parts: dict[str, list[Film]] = {TRAIN: [], VALIDATION: [], TEST: [], LEFT_OUT: []}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        # Excel puts a byte order mark in front when it saves a CSV file as UTF-8.
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
     except OSError as exc:
         raise TrainError(f"The split {path} cannot be read ({exc.strerror}).") from exc
+    except (UnicodeDecodeError, csv.Error) as exc:
+        raise _not_a_split(path) from exc
+    if not rows:
+        raise _not_a_split(path)
     for row in rows:
         if set(row) != set(_COLUMNS) or row["split"] not in parts:
-            raise TrainError(f"{path} is not a split file.", f"Its columns: {', '.join(_COLUMNS)}.")
+            raise _not_a_split(path)
         if row["sha256"] not in by_digest:
             raise TrainError(
                 f"{row['file']} of the split {path} is not among the data.",
@@ -125,6 +146,10 @@ def read_split(path: Path, films: Sequence[Film]) -> Split:
     split = Split({name: tuple(sorted(part, key=_by_path)) for name, part in parts.items()})
     check_split(split)
     return split
+
+
+def _not_a_split(path: Path) -> TrainError:
+    return TrainError(f"{path} is not a split file.", f"Its columns: {', '.join(_COLUMNS)}.")
 
 
 def _by_path(film: Film) -> Path:

@@ -1,0 +1,1 @@
+"""A checkpoint becomes a quantized ONNX model with its card, or is refused."""

@@ -1,0 +1,303 @@
+"""`python -m export`: a checkpoint becomes a quantized ONNX model with its card, or is refused."""
+
+import dataclasses
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from cxr_edge.errors import CxrEdgeError
+from cxr_edge.model import Model, load_model
+from cxr_edge.model_card import (
+    METADATA_KEY,
+    SCHEMA_VERSION,
+    Figure,
+    ModelCard,
+    OperatingPoint,
+    TrainingData,
+)
+from cxr_edge.preprocess import prepare
+from cxr_edge.radiograph import read_radiograph
+from train.films import Film, digest_of
+from train.metrics import measure
+from train.split import LEFT_OUT, TEST, TRAIN, VALIDATION
+
+from .card_text import CardText, read_card_text
+from .compare import FP32, INT8, compare, require
+from .convert import to_onnx
+from .errors import ExportError
+from .operating_point import fit_temperature, fit_threshold, to_probability
+from .quantize import RECIPE, quantize
+from .run import Run, read_run
+
+_Floats = NDArray[np.float32]
+
+
+@click.command(
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+    epilog="""\b
+Example:
+  python -m export runs/first/checkpoint.pt pneumonia.onnx --data films/ \\
+      --card export/cards/pneumonia-children.toml
+
+The checkpoint must lie in its run folder, with config.json and split.csv. Nothing is
+written where the ONNX or int8 model differs too much from the checkpoint.
+""",
+)
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--data",
+    "roots",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The folders that the run was trained on.",
+)
+@click.option(
+    "--card",
+    "card_path",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="TOML file with intended use, age range and licences.",
+)
+@click.option(
+    "--shifted-run",
+    "shifted_path",
+    type=click.Path(path_type=Path),
+    help="Checkpoint of a sister run made with --leave-out: the operating point is then chosen on "
+    "films of a source that it never saw, not on the easier ones of the known source.",
+)
+@click.option("--min-sensitivity", type=click.FloatRange(0, 1), default=0.97)
+@click.option(
+    "--range-films", "n_range_films", type=click.IntRange(8), default=256, help="For int8 ranges."
+)
+def command(
+    checkpoint: Path,
+    out: Path,
+    roots: tuple[Path, ...],
+    card_path: Path,
+    shifted_path: Path | None,
+    min_sensitivity: float,
+    n_range_films: int,
+) -> None:
+    """Write CHECKPOINT as the quantized model OUT, with its model card inside."""
+    if out.suffix != ".onnx" or not out.parent.is_dir():
+        raise ExportError(f"{out} cannot be written.", "Name a .onnx file in an existing folder.")
+    text = read_card_text(card_path)
+    run = read_run(checkpoint, roots)
+    shifted = read_run(shifted_path, roots) if shifted_path else None
+
+    fp32 = to_onnx(run.checkpoint.build(), run.config.input)
+    int8 = quantize(fp32, _inputs(run, _spread(run.split[TRAIN], n_range_films), "range films"))
+    findings = run.checkpoint.findings
+    draft = _card(run, text, 1.0, [_point(name, 0.5) for name in findings], ())
+
+    validation = run.split[VALIDATION]
+    present = _present(validation, findings)
+    inputs = _inputs(run, validation, "validation films")
+    with tempfile.TemporaryDirectory() as folder:
+        draft_path = Path(folder) / "draft.onnx"
+        logits_fp32 = _logits(_written(fp32, draft, draft_path), inputs)
+        logits_int8 = _logits(_written(int8, draft, draft_path), inputs)
+    with torch.inference_mode():
+        network = run.checkpoint.build()
+        logits_torch = np.concatenate([network(torch.from_numpy(x)).numpy() for x in inputs])
+
+    temperature = fit_temperature(logits_int8, present)
+    points = _operating_points(
+        run, shifted, temperature, logits_int8, present, min_sensitivity=min_sensitivity
+    )
+    thresholds = [point.threshold for point in points]
+    paths = [film.path for film in validation]
+    p_torch, p_fp32, p_int8 = (
+        to_probability(logits, temperature) for logits in (logits_torch, logits_fp32, logits_int8)
+    )
+    for comparison, tolerance in (
+        (compare("fp32 ONNX from torch", p_torch, p_fp32, present, thresholds, paths), FP32),
+        (compare("int8 from fp32 ONNX", p_fp32, p_int8, present, thresholds, paths), INT8),
+    ):
+        click.echo(str(comparison))
+        require(comparison, tolerance)
+
+    card = _card(run, text, temperature, points, ())
+    partial = out.with_name(out.name + ".partial")
+    try:
+        model = _written(int8, card, partial)
+        card = _with_test_figures(run, card, model)
+        _written(int8, card, partial)
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
+    for point in card.operating_points:
+        click.echo(
+            f"{point.finding}: positive from {point.threshold:.3f}, temperature {temperature:.2f} "
+            f"({point.chosen_by})"
+        )
+    for figure in card.figures:
+        click.echo(
+            f"  {figure.name:24} {figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})  "
+            f"{figure.n_films} films, {figure.measured_on}"
+        )
+    click.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+
+
+def _operating_points(
+    run: Run,
+    shifted: Run | None,
+    temperature: float,
+    logits: _Floats,
+    present: NDArray[np.bool_],
+    *,
+    min_sensitivity: float,
+) -> list[OperatingPoint]:
+    """One per finding, chosen on validation films or, better, on films of an unseen source."""
+    rule = f"highest specificity with sensitivity of at least {min_sensitivity:g}"
+    where = "validation films"
+    if shifted:
+        if shifted.checkpoint.findings != run.checkpoint.findings:
+            raise ExportError(
+                "The sister run has other findings.", "Train it on the same data as the run."
+            )
+        if not shifted.split[LEFT_OUT]:
+            raise ExportError("The sister run left nothing out.", "Train it with --leave-out.")
+        where = "a source left out of a sister run's training, with that run's validation films"
+        own = shifted.split[VALIDATION]
+        films = (*own, *shifted.split[LEFT_OUT])
+        network = shifted.checkpoint.build()
+        with torch.inference_mode():
+            logits = np.concatenate(
+                [
+                    network(torch.from_numpy(x)).numpy()
+                    for x in _inputs(shifted, films, "left-out films")
+                ]
+            )
+        present = _present(films, run.checkpoint.findings)
+        temperature = fit_temperature(logits[: len(own)], present[: len(own)])
+    probability = to_probability(logits, temperature)
+    return [
+        _point(
+            name,
+            fit_threshold(present[:, k], probability[:, k], min_sensitivity),
+            f"{rule}, on {where}",
+        )
+        for k, name in enumerate(run.checkpoint.findings)
+    ]
+
+
+def _with_test_figures(run: Run, card: ModelCard, model: Model) -> ModelCard:
+    """The card with what the int8 model gives on the test films, through the runtime's path."""
+    films = run.split[TEST]
+    probability = to_probability(
+        _logits(model, _inputs(run, films, "test films")), card.temperature
+    )
+    present = _present(films, card.findings)
+    figures, points = [], []
+    where = f"test films of {card.training_data.name}, patients unseen in training and choosing"
+    for k, point in enumerate(card.operating_points):
+        measured = measure(
+            present[:, k], probability[:, k], point.threshold, [film.group for film in films]
+        )
+        figures += [
+            Figure(f"{point.finding} {name}", i.value, i.low, i.high, len(films), where)
+            for name, i in measured.items()
+        ]
+        points.append(
+            dataclasses.replace(
+                point,
+                sensitivity=measured["sensitivity"].value,
+                specificity=measured["specificity"].value,
+                measured_on=where,
+            )
+        )
+    return dataclasses.replace(card, figures=tuple(figures), operating_points=tuple(points))
+
+
+def _card(
+    run: Run,
+    text: CardText,
+    temperature: float,
+    points: Sequence[OperatingPoint],
+    figures: tuple[Figure, ...],
+) -> ModelCard:
+    trained_on = run.split[TRAIN]
+    return ModelCard(
+        schema_version=SCHEMA_VERSION,
+        name=text.name,
+        version=text.version,
+        findings=run.checkpoint.findings,
+        activation="sigmoid",
+        temperature=temperature,
+        input=run.config.input,
+        operating_points=tuple(points),
+        training_data=TrainingData(
+            name=text.training_data.name,
+            digest=digest_of(trained_on),
+            n_films=len(trained_on),
+            n_patients=len({film.group for film in trained_on}),
+            licence=text.training_data.licence,
+            attribution=text.training_data.attribution,
+        ),
+        recipe={
+            name: str(value)
+            for name, value in dataclasses.asdict(run.config).items()
+            if name != "input"
+        },
+        quantization=RECIPE | {"onnxruntime": onnxruntime.__version__},
+        figures=figures,
+        intended_use=text.intended_use,
+        age_range_years=text.age_range_years,
+        licence=text.licence,
+    )
+
+
+def _point(finding: str, threshold: float, chosen_by: str = "draft") -> OperatingPoint:
+    return OperatingPoint(finding, threshold, 0.0, 0.0, "not measured yet", chosen_by)
+
+
+def _written(model: onnx.ModelProto, card: ModelCard, path: Path) -> Model:
+    """Write the model with its card and load it as a user would."""
+    del model.metadata_props[:]
+    model.metadata_props.add(key=METADATA_KEY, value=card.to_json())
+    path.write_bytes(model.SerializeToString(deterministic=True))
+    return load_model(path, "cpu")
+
+
+def _inputs(run: Run, films: Sequence[Film], title: str) -> _Floats:
+    """Prepared films, float32 (N, 1, C, H, W): one batch each, as the runtime feeds them."""
+    bar = tqdm(films, title, leave=False, disable=None)
+    return np.stack([prepare(read_radiograph(film.path), run.config.input) for film in bar])
+
+
+def _logits(model: Model, inputs: _Floats) -> _Floats:
+    return np.concatenate([model.infer(x) for x in inputs])
+
+
+def _present(films: Sequence[Film], findings: Sequence[str]) -> NDArray[np.bool_]:
+    return np.array([[film.label == name for name in findings] for film in films])
+
+
+def _spread(films: Sequence[Film], n: int) -> list[Film]:
+    """About n films, spread evenly over the list, which is sorted by label folder."""
+    at = np.unique(np.linspace(0, len(films) - 1, min(n, len(films))).round().astype(int))
+    return [films[i] for i in at]
+
+
+def main() -> None:
+    try:
+        command(prog_name="python -m export")
+    except CxrEdgeError as exc:
+        click.echo(f"Error: {exc}", err=True)
+        sys.exit(exc.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Does the candidate say the same as the reference? Figures, and the tolerance they must keep."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.metrics import auroc
+
+from .errors import ExportError
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """The most that a candidate may differ; probability is the largest change of any film."""
+
+    auroc: float
+    flips: float
+    probability: float
+
+
+# The same arithmetic in another order.
+FP32 = Tolerance(auroc=1e-6, flips=0.0, probability=1e-3)
+INT8 = Tolerance(auroc=0.003, flips=0.01, probability=0.35)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a candidate differs from its reference on N films.
+
+    auroc_change: the largest of any finding. flips: part of all decisions that change side of the
+    threshold. probability_change: the largest, and the film where it was seen.
+    """
+
+    name: str
+    n_films: int
+    auroc_change: float
+    flips: float
+    probability_change: float
+    worst_film: Path
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name:22} {self.n_films:5} films  AUROC {self.auroc_change:+.5f}  "
+            f"flips {self.flips:.2%}  probability up to {self.probability_change:.4f} "
+            f"({self.worst_film.name})"
+        )
+
+
+def compare(
+    name: str,
+    reference: NDArray[np.floating],
+    candidate: NDArray[np.floating],
+    present: NDArray[np.bool_],
+    thresholds: Sequence[float],
+    films: Sequence[Path],
+) -> Comparison:
+    """reference, candidate: probabilities (N, K); present: labels (N, K); thresholds: (K,)."""
+    changes = [
+        auroc(present[:, k], candidate[:, k]) - auroc(present[:, k], reference[:, k])
+        for k in range(present.shape[1])
+    ]
+    difference = np.abs(candidate - reference).max(axis=1)
+    flipped = (candidate >= np.asarray(thresholds)) != (reference >= np.asarray(thresholds))
+    worst = int(difference.argmax())
+    return Comparison(
+        name,
+        len(films),
+        max(changes, key=abs),
+        float(flipped.mean()),
+        float(difference[worst]),
+        films[worst],
+    )
+
+
+def require(comparison: Comparison, tolerance: Tolerance) -> None:
+    """Raises ExportError that says by how much and where the candidate differs too much."""
+    faults = [
+        f"{what} {value:.4f} (at most {limit:g})"
+        for what, value, limit in (
+            ("AUROC change", abs(comparison.auroc_change), tolerance.auroc),
+            ("flipped decisions", comparison.flips, tolerance.flips),
+            ("probability change", comparison.probability_change, tolerance.probability),
+        )
+        if not value <= limit
+    ]
+    if faults:
+        raise ExportError(
+            f"{comparison.name} differs too much on {comparison.n_films} films: "
+            f"{'; '.join(faults)}; the worst film is {comparison.worst_film}. Nothing was written.",
+            "Give more range films (--range-films) or train with less extreme weights.",
+        )

@@ -1,0 +1,222 @@
+"""The commands as a user meets them: what they print, what they write, how they exit."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cxr_edge import __version__
+from cxr_edge.cli import cli
+from cxr_edge.record import COLUMNS
+from tests.conftest import SAMPLES, make_film
+from tests.tiny_model import write_tiny_model
+
+
+@pytest.fixture
+def films(tmp_path) -> Path:
+    folder = tmp_path / "Klinik Müller 肺"
+    make_film(folder / "dark 1.png", 50)
+    make_film(folder / "bright 2.jpg", 200)
+    return folder
+
+
+def invoke(*arguments: object):
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+def predict(model: Path, *arguments: object):
+    return invoke("predict", "--model", model, *arguments)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_gives_a_table_a_summary_and_exit_code_0(films, tiny_model_path):
+    outcome = predict(tiny_model_path, films)
+    assert outcome.exit_code == 0
+    first, *table = outcome.stdout.splitlines()
+    assert first.split() == ["file", "finding", "score", "result"]
+    assert [line.split()[-1] for line in table] == ["positive", "negative"]
+    assert "2 radiographs: 1 positive, 1 negative, 0 refused, 0 failed." in outcome.stderr
+    assert "Not for diagnostic use" in outcome.stderr
+
+
+def test_a_csv_gets_one_row_per_film(films, tiny_model_path, tmp_path):
+    target = tmp_path / "results 1.csv"
+    assert predict(tiny_model_path, films, "--csv", target).exit_code == 0
+    assert [Path(row["file"]).name for row in rows(target)] == ["bright 2.jpg", "dark 1.png"]
+    assert list(rows(target)[0]) == list(COLUMNS)
+
+
+def test_json_is_an_array_and_nothing_else_on_the_standard_output(films, tiny_model_path):
+    data = json.loads(predict(tiny_model_path, films, "--json").stdout)
+    assert [item["positive"] for item in data] == [True, False]
+
+
+def test_bad_films_are_rows_and_exit_code_3_and_stop_nothing(films, tiny_model_path, tmp_path):
+    (films / "empty.jpg").write_bytes(b"")
+    (films / "text.jpg").write_text("no film")
+    target = tmp_path / "r.csv"
+    outcome = predict(tiny_model_path, films, films / "gone.png", "--csv", target)
+    assert outcome.exit_code == 3
+    status = {Path(row["file"]).name: row["reason"].split(":")[0] for row in rows(target)}
+    assert status == {
+        "bright 2.jpg": "",
+        "dark 1.png": "",
+        "empty.jpg": "empty",
+        "text.jpg": "unsupported_format",
+        "gone.png": "missing",
+    }
+    assert "Traceback" not in outcome.output
+
+
+def test_patterns_are_expanded_where_the_shell_does_not(films, tiny_model_path):
+    data = json.loads(predict(tiny_model_path, f"{films}/*.png", "--json").stdout)
+    assert [Path(item["file"]).name for item in data] == ["dark 1.png"]
+
+
+def test_a_film_named_twice_is_read_once(films, tiny_model_path):
+    data = json.loads(predict(tiny_model_path, films, films / "dark 1.png", "--json").stdout)
+    assert len(data) == 2
+
+
+def test_the_threshold_can_be_moved(films, tiny_model_path):
+    data = json.loads(predict(tiny_model_path, films, "--json", "--threshold", "0.001").stdout)
+    assert [item["positive"] for item in data] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "message"),
+    [
+        (["predict"], 2, "Missing argument"),
+        (["predict", "film.png", "--threshold", "2"], 2, "not in the range"),
+        (["predict", "film.png", "--device", "tpu"], 2, "not one of"),
+        (["predict", "film.png", "--model", "none.onnx"], 4, "none.onnx cannot be read"),
+        (["predict", "empty folder"], 2, "No radiograph in"),
+        (["predict", "film.png", "--csv", "none/r.csv"], 6, "There is no folder"),
+        (["predict", "film.png", "--csv", "foreign.csv"], 6, "not a result file"),
+        (["watch", "no folder", "--csv", "r.csv"], 2, "does not exist"),
+        (["watch", "."], 2, "Missing option '--csv'"),
+        (["watch", ".", "--csv", "r.csv"], 6, "lies inside"),
+    ],
+)
+def test_a_users_mistake_is_a_message_and_an_exit_code(
+    tmp_path, monkeypatch, tiny_model_path, arguments, exit_code, message
+):
+    monkeypatch.chdir(tmp_path)
+    make_film(tmp_path / "film.png")
+    (tmp_path / "empty folder").mkdir()
+    (tmp_path / "foreign.csv").write_text("name\nA\n")
+    outcome = invoke(*arguments)
+    assert outcome.exit_code == exit_code
+    assert message in outcome.stderr
+    assert "Traceback" not in outcome.output
+
+
+def test_an_onnx_file_without_a_card_is_refused_with_exit_code_4(films, tmp_path):
+    outcome = predict(write_tiny_model(tmp_path / "m.onnx", card=None), films)
+    assert outcome.exit_code == 4
+    assert "no model card" in outcome.stderr
+
+
+@pytest.mark.parametrize("command", [(), ("predict",), ("watch",)])
+def test_help_shows_an_example_and_the_exit_codes(command):
+    text = invoke(*command, "--help").stdout
+    assert "Usage: " in text
+    if command:
+        assert "Example" in text
+        assert f"cxr-edge {command[0]} " in text
+        assert "Exit codes:" in text
+
+
+def test_the_version_is_told():
+    assert invoke("--version").stdout == f"cxr-edge {__version__}\n"
+
+
+def run_module(*arguments: object, **options) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "cxr_edge", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        cwd=Path(__file__).parents[1],
+        **options,
+    )
+
+
+def wait_for_rows(path: Path, n: int, process: subprocess.Popen) -> list[dict[str, str]]:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        if path.exists() and len(found := rows(path)) >= n:
+            return found
+        time.sleep(0.05)
+    process.kill()
+    raise AssertionError(f"no {n} rows in {path}: {process.communicate()}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_watch_reads_what_comes_and_stops_cleanly_on_a_signal(
+    films, tmp_path, tiny_model_path, number
+):
+    target = tmp_path / "r.csv"
+    process = run_module(
+        "watch", films, "--csv", target, "--model", tiny_model_path, "--settle", 0.1, "--poll", 0.1
+    )
+    wait_for_rows(target, 2, process)
+    make_film(films / "late 3.png", 100)
+    wait_for_rows(target, 3, process)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert "late 3.png: negative for pneumonia, score" in out
+    assert "Stopped." in err
+    assert "Traceback" not in err
+
+
+def test_a_killed_watch_loses_and_repeats_nothing(films, tmp_path, tiny_model_path):
+    for i in range(40):
+        make_film(films / f"{i:02}.png", 100 + i)
+    target = tmp_path / "r.csv"
+    command = ("watch", films, "--csv", target, "--model", tiny_model_path)
+    for n in (5, 20, 42):
+        process = run_module(*command, "--settle", 0, "--poll", 0.05)
+        wait_for_rows(target, n, process)
+        process.kill()
+        process.communicate()
+    names = sorted(Path(row["file"]).name for row in rows(target))
+    assert names == sorted(path.name for path in films.iterdir())
+
+
+def test_the_samples_give_what_they_gave_when_they_were_made(tmp_path):
+    """Other CPUs round int8 otherwise, so that probabilities may differ a little."""
+    target = tmp_path / "r.csv"
+    outcome = invoke("predict", SAMPLES, "--csv", target)
+    assert outcome.exit_code == 3  # the broken ones
+    found = {Path(row["file"]).relative_to(SAMPLES).as_posix(): row for row in rows(target)}
+    expected = {row["file"]: row for row in rows(SAMPLES / "expected.csv")}
+    assert found.keys() == expected.keys()
+    for name, row in expected.items():
+        assert found[name]["status"] == row["status"], name
+        assert found[name]["reason"].split(":")[0] == row["reason"].split(":")[0], name
+        assert found[name]["positive"] == row["positive"], name
+        if row["probability"]:
+            assert float(found[name]["probability"]) == pytest.approx(
+                float(row["probability"]), abs=0.05
+            ), name
+
+
+def test_predict_survives_a_closed_pipe(films, tiny_model_path):
+    process = run_module("predict", films, "--model", tiny_model_path)
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    with process, process.stderr as errors:
+        assert "Traceback" not in errors.read()

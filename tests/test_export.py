@@ -1,0 +1,230 @@
+"""Export: the whole line on made films, and each thing that must not be written."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+
+import export.__main__ as export_main
+import train.__main__ as train_main
+from cxr_edge import load_model, predict
+from cxr_edge.errors import CxrEdgeError
+from cxr_edge.model_card import METADATA_KEY
+from export.compare import Tolerance, compare, require
+from export.errors import ExportError
+from export.operating_point import fit_temperature, fit_threshold, to_probability
+from tests.conftest import ROOT
+
+CARD = ROOT / "export" / "cards" / "pneumonia-children.toml"
+
+
+def invoke(command, *arguments: object) -> str:
+    outcome = CliRunner().invoke(command, [str(argument) for argument in arguments])
+    if outcome.exception and not isinstance(outcome.exception, SystemExit):
+        raise outcome.exception
+    assert outcome.exit_code == 0, outcome.output
+    return outcome.output
+
+
+@pytest.fixture(scope="session")
+def films(tmp_path_factory) -> Path:
+    """80 made films of 40 patients: with the finding the lower half is bright."""
+    import cv2
+
+    folder = tmp_path_factory.mktemp("films")
+    rng = np.random.default_rng(0)
+    for i in range(80):
+        present = i % 2 == 1
+        film = rng.normal(90, 30, (64, 64))
+        film[32:] += 90 * present
+        film[:8, :8] = 255
+        label = folder / ("PNEUMONIA" if present else "NORMAL")
+        label.mkdir(exist_ok=True)
+        name = label / f"person{i // 2}_{i}.png"
+        name.write_bytes(cv2.imencode(".png", np.clip(film, 0, 255).astype(np.uint8))[1].tobytes())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run(films, tmp_path_factory) -> Path:
+    """A short run of `python -m train` on them."""
+    out = tmp_path_factory.mktemp("runs") / "short"
+    output = invoke(
+        train_main.command,
+        *("--data", films, "--out", out, "--size", 32, "--epochs", 4, "--batch-size", 8),
+        *("--network", "resnet18", "--ema-decay", 0.8, "--no-augmentation"),
+    )
+    assert "epoch 4/4" in output
+    return out
+
+
+@pytest.fixture(scope="session")
+def exported(films, run, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("exported") / "model.onnx"
+    output = invoke(
+        export_main.command, run / "checkpoint.pt", out, "--data", films, "--card", CARD
+    )
+    assert "int8 from fp32 ONNX" in output
+    return out
+
+
+def test_a_run_folder_holds_what_is_needed_to_repeat_and_judge_it(run):
+    assert {path.name for path in run.iterdir()} >= {
+        "config.json",
+        "split.csv",
+        "epochs.jsonl",
+        "metrics.json",
+        "checkpoint.pt",
+        "snapshot.pt",
+        "learning.png",
+        "roc-pneumonia.png",
+        "scores-pneumonia.png",
+    }
+    figures = json.loads((run / "metrics.json").read_text())["figures"]["pneumonia"]["test"]
+    assert set(figures) == {"auroc", "sensitivity", "specificity", "accuracy", "n_films"}
+    assert figures["auroc"]["low"] <= figures["auroc"]["value"] <= figures["auroc"]["high"]
+
+
+def test_a_second_run_never_overwrites_the_first(films, run):
+    with pytest.raises(CxrEdgeError, match="already holds a run"):
+        invoke(train_main.command, "--data", films, "--out", run)
+
+
+def test_a_finished_run_resumed_stays_as_it_is(films, run):
+    before = (run / "checkpoint.pt").read_bytes()
+    invoke(
+        train_main.command,
+        *("--data", films, "--out", run, "--size", 32, "--epochs", 4, "--batch-size", 8),
+        *("--network", "resnet18", "--ema-decay", 0.8, "--no-augmentation", "--resume"),
+    )
+    assert len((run / "epochs.jsonl").read_text().splitlines()) == 4
+    assert (run / "checkpoint.pt").read_bytes() == before
+
+
+def test_the_exported_model_reads_films_like_the_runtime_expects(exported, films):
+    model = load_model(exported, "cpu")
+    assert model.card.findings == ("pneumonia",)
+    assert model.card.training_data.licence == "CC BY 4.0"
+    (figure,) = (f for f in model.card.figures if f.name == "pneumonia auroc")
+    assert figure.value > 0.9
+    present, absent = (
+        predict(sorted((films / label).iterdir())[0], model)[0] for label in ("PNEUMONIA", "NORMAL")
+    )
+    assert present.probability > absent.probability
+
+
+def test_the_exported_model_is_int8_takes_any_batch_and_needs_no_other_file(exported):
+    model = onnx.load(exported, load_external_data=False)
+    kinds = {node.op_type for node in model.graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+    assert not any(t.external_data for t in model.graph.initializer)
+    assert METADATA_KEY in {prop.key for prop in model.metadata_props}
+    inputs = np.random.default_rng(0).normal(size=(3, 1, 32, 32)).astype(np.float32)
+    loaded = load_model(exported, "cpu")
+    one_by_one = np.concatenate([loaded.infer(inputs[i : i + 1]) for i in range(3)])
+    np.testing.assert_allclose(loaded.infer(inputs), one_by_one, atol=1e-5)
+
+
+def test_no_path_of_the_machine_that_trained_gets_into_the_model(exported, films, run):
+    data = exported.read_bytes()
+    for path in (films, run):
+        assert str(path).encode() not in data
+
+
+def test_a_model_past_its_tolerance_is_not_written(films, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(export_main, "INT8", Tolerance(auroc=1, flips=1, probability=0))
+    out = tmp_path / "m.onnx"
+    with pytest.raises(ExportError, match=r"probability change 0\.\d+ \(at most 0\).*Nothing was"):
+        invoke(export_main.command, run / "checkpoint.pt", out, "--data", films, "--card", CARD)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "out", "card", "message"),
+    [
+        ("none/checkpoint.pt", "m.onnx", CARD, "no split.csv beside"),
+        ("{run}/checkpoint.pt", "m.pt", CARD, "Name a .onnx file"),
+        ("{run}/checkpoint.pt", "none/m.onnx", CARD, "existing folder"),
+        ("{run}/config.json", "m.onnx", CARD, "not a PyTorch checkpoint"),
+        ("{run}/checkpoint.pt", "m.onnx", "none.toml", "not a usable card text"),
+    ],
+)
+def test_what_cannot_be_exported_is_named(
+    films, run, tmp_path, monkeypatch, checkpoint, out, card, message
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CxrEdgeError, match=message):
+        invoke(
+            export_main.command,
+            *(checkpoint.format(run=run), out, "--data", films, "--card", card),
+        )
+
+
+def test_a_card_text_that_lacks_a_fact_is_named(films, run, tmp_path):
+    card = tmp_path / "card.toml"
+    card.write_text(CARD.read_text().replace("intended_use", "use"))
+    with pytest.raises(ExportError, match="use"):
+        invoke(
+            export_main.command,
+            *(run / "checkpoint.pt", tmp_path / "m.onnx", "--data", films, "--card", card),
+        )
+
+
+def test_the_operating_point_can_come_from_a_source_that_a_sister_run_left_out(
+    films, run, tmp_path
+):
+    sister = tmp_path / "sister"
+    invoke(
+        train_main.command,
+        *("--data", films, "--out", sister, "--size", 32, "--epochs", 1, "--batch-size", 8),
+        *("--network", "resnet18", "--ema-decay", 0.8, "--leave-out", "person[1-4]_"),
+    )
+    out = tmp_path / "m.onnx"
+    invoke(
+        export_main.command,
+        *(run / "checkpoint.pt", out, "--data", films, "--card", CARD),
+        *("--shifted-run", sister / "checkpoint.pt"),
+    )
+    (point,) = load_model(out, "cpu").card.operating_points
+    assert "left out of a sister run's training" in point.chosen_by
+    with pytest.raises(ExportError, match="left nothing out"):
+        invoke(
+            export_main.command,
+            *(run / "checkpoint.pt", out, "--data", films, "--card", CARD),
+            *("--shifted-run", run / "checkpoint.pt"),
+        )
+
+
+def test_a_comparison_counts_flips_and_names_the_worst_film():
+    present = np.array([[True], [True], [False], [False]])
+    reference = np.array([[0.9], [0.6], [0.4], [0.1]])
+    candidate = np.array([[0.9], [0.45], [0.4], [0.5]])
+    films = [Path(name) for name in "abcd"]
+    comparison = compare("c", reference, candidate, present, [0.5], films)
+    assert comparison.flips == 0.5
+    assert comparison.worst_film == Path("d")
+    assert comparison.probability_change == pytest.approx(0.4)
+    assert comparison.auroc_change == pytest.approx(-0.25)
+    with pytest.raises(ExportError, match=r"flipped decisions 0\.5000 \(at most 0\.1\).*film is d"):
+        require(comparison, Tolerance(auroc=1, flips=0.1, probability=1))
+
+
+def test_the_temperature_that_made_overconfident_logits_is_found_again():
+    rng = np.random.default_rng(0)
+    honest = rng.normal(0, 2, (20_000, 1))
+    present = rng.random(honest.shape) < to_probability(honest, 1.0)
+    assert fit_temperature(honest * 3, present) == pytest.approx(3, rel=0.1)
+
+
+def test_the_threshold_keeps_the_sensitivity_and_takes_the_best_specificity():
+    present = np.array([True] * 10 + [False] * 4)
+    probability = np.array([0.2, *[0.8] * 9, 0.1, 0.1, 0.3, 0.9])
+    threshold = fit_threshold(present, probability, min_sensitivity=0.9)
+    assert 0.3 < threshold < 0.8
+    threshold = fit_threshold(present, probability, min_sensitivity=1.0)
+    assert 0.1 < threshold < 0.2
+    with pytest.raises(ExportError, match="only one label"):
+        fit_threshold(np.ones(3, bool), np.ones(3), 0.9)

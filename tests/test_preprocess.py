@@ -1,0 +1,167 @@
+"""PREPARE: the same film gives the same input, whatever it was stored in; others are refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from made import SPEC, decode, dicom, encode, film, rgb, tiff
+
+from cxr_edge.errors import RefusedError
+from cxr_edge.model_card import InputSpec
+from cxr_edge.preprocess import normalise, prepare, to_grey
+from cxr_edge.radiograph import Radiograph
+
+FILM = film(150, 120)
+FILM_16 = FILM.astype(np.uint16)
+GREY = to_grey(decode(encode(FILM, "PNG")), SPEC)
+# One channel of 2 x 2, stretched from the darkest value to the brightest.
+TINY = InputSpec(2, 2, 1, "squash", 0.0, 100.0, (0.25,), (0.5,))
+
+
+def radiograph(pixels: np.ndarray, white: float = 255) -> Radiograph:
+    return Radiograph(pixels, white, 8, "MONOCHROME2", Path("film"), "")
+
+
+def code_of(pixels: np.ndarray, white: float = 255) -> str:
+    with pytest.raises(RefusedError) as info:
+        prepare(radiograph(pixels, white), SPEC)
+    return info.value.code
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(encode(rgb(FILM), "PNG"), id="PNG in RGB"),
+        pytest.param(encode(FILM_16 * 257, "PNG"), id="PNG, 16 bits"),
+        pytest.param(encode(FILM, "BMP"), id="BMP"),
+        pytest.param(tiff(FILM), id="TIFF"),
+        pytest.param(tiff(FILM_16 * 257, byte_order=">"), id="TIFF, 16 bits, big-endian"),
+        pytest.param(tiff(255 - FILM, white_is_zero=True), id="TIFF, white is zero"),
+        pytest.param(tiff(FILM / np.float32(255)), id="TIFF, floating point"),
+        pytest.param(dicom(FILM), id="DICOM"),
+        pytest.param(dicom(255 - FILM, photometric="MONOCHROME1"), id="DICOM, MONOCHROME1"),
+        pytest.param(dicom(FILM_16 * 16, 12), id="DICOM, 12 bits"),
+        pytest.param(dicom(FILM_16.astype(np.int16) * 16 - 2048, 12), id="DICOM, signed"),
+        pytest.param(
+            dicom(FILM_16 * 16, 12, WindowCenter=2048, WindowWidth=4096),
+            id="DICOM, identity window",
+        ),
+        pytest.param(
+            dicom(4095 - FILM_16 * 16, 12, "MONOCHROME1", WindowCenter=2048, WindowWidth=4096),
+            id="DICOM, MONOCHROME1, identity window",
+        ),
+        pytest.param(
+            dicom(FILM, RescaleSlope="2.5", RescaleIntercept="-7"), id="DICOM with a rescale"
+        ),
+    ],
+)
+def test_same_film_same_input(data: bytes) -> None:
+    np.testing.assert_allclose(to_grey(decode(data), SPEC), GREY, atol=1e-5)
+
+
+def test_same_film_as_jpeg_is_nearly_the_same_input() -> None:
+    for pixels in (FILM, rgb(FILM)):
+        grey = to_grey(decode(encode(pixels, "JPEG", quality=95)), SPEC)
+        np.testing.assert_allclose(grey, GREY, atol=0.01)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_shape_and_type(channels: int) -> None:
+    mean, std = (0.5,) * channels, (0.25,) * channels
+    spec = replace(SPEC, height_px=40, channels=channels, mean=mean, std=std)
+    inputs = prepare(radiograph(FILM), spec)
+    assert inputs.shape == (1, channels, 40, 32)
+    assert inputs.dtype == np.float32
+    assert inputs.min() == -2  # (0 - 0.5) / 0.25
+    assert inputs.max() == 2
+
+
+def test_hand_calculation() -> None:
+    pixels = np.array(
+        [[10, 30, 100, 100], [10, 30, 101, 101], [0, 0, 220, 221], [0, 2, 220, 220]], np.uint8
+    )
+    # The means of the four quarters are 20, 100.5, 0.5 and 220.25.
+    span = 220.25 - 0.5
+    grey = np.array([[19.5 / span, 100 / span], [0, 1]])
+    np.testing.assert_allclose(to_grey(radiograph(pixels), TINY), grey, atol=1e-6)
+    inputs = prepare(radiograph(pixels), TINY)
+    np.testing.assert_allclose(inputs, [[(grey - 0.25) / 0.5]], atol=1e-6)
+
+
+def test_each_channel_has_its_own_mean_and_std() -> None:
+    grey = np.array([[[0.0, 1.0]]], np.float32)
+    inputs = normalise(grey, SPEC)
+    assert inputs.shape == (1, 3, 1, 2)
+    for channel, (mean, std) in enumerate(zip(SPEC.mean, SPEC.std, strict=True)):
+        np.testing.assert_allclose(inputs[0, channel, 0], [-mean / std, (1 - mean) / std], 1e-6)
+
+
+def test_percentiles_keep_a_marker_from_setting_the_scale() -> None:
+    dim = FILM // 2
+    marked = dim.copy()
+    marked[:3, :3] = 255
+    np.testing.assert_allclose(
+        to_grey(radiograph(marked), SPEC)[4:], to_grey(radiograph(dim), SPEC)[4:], atol=0.01
+    )
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(0.5, 0), (0.25, 60), (200, 1000)])
+def test_exposure_does_not_matter(gain: float, offset: float) -> None:
+    exposed = FILM.astype(np.float32) * np.float32(gain) + np.float32(offset)
+    white = 255 * max(gain, 1) + offset
+    np.testing.assert_allclose(to_grey(radiograph(exposed, white), SPEC), GREY, atol=1e-4)
+
+
+def test_full_size_and_its_224_px_copy_give_nearly_the_same_input() -> None:
+    spec = replace(SPEC, width_px=224, height_px=224)
+    full = film(1800, 1500)
+    copy = cv2.resize(full, (224, 224), interpolation=cv2.INTER_AREA)
+    np.testing.assert_allclose(
+        to_grey(radiograph(full), spec), to_grey(radiograph(copy), spec), atol=0.01
+    )
+
+
+def test_prepare_leaves_the_radiograph_as_it_was() -> None:
+    pixels = np.ascontiguousarray(FILM[:32, :32]).astype(np.float32)  # of the input's own size
+    before = pixels.copy()
+    prepare(radiograph(pixels), SPEC)
+    np.testing.assert_array_equal(pixels, before)
+
+
+@pytest.mark.parametrize(("height", "width"), [(15, 32), (32, 15), (1, 1)])
+def test_less_than_half_the_input_is_too_small(height: int, width: int) -> None:
+    assert code_of(film(40, 40)[:height, :width]) == "too_small"
+
+
+def test_half_the_input_is_enough() -> None:
+    assert prepare(radiograph(film(16, 16)), SPEC).shape == (1, 3, 32, 32)
+
+
+@pytest.mark.parametrize(("height", "width"), [(301, 100), (100, 301)])
+def test_strip_is_no_chest_radiograph(height: int, width: int) -> None:
+    assert code_of(film(height, width)) == "odd_shape"
+
+
+def test_three_to_one_is_let_through() -> None:
+    assert prepare(radiograph(film(300, 100)), SPEC).shape == (1, 3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "white"),
+    [
+        pytest.param(np.zeros((64, 64), np.uint8), 255, id="black"),
+        pytest.param(np.full((64, 64), 255, np.uint8), 255, id="white"),
+        pytest.param(100 + FILM // 64, 255, id="four grey levels"),
+        pytest.param(FILM.astype(np.uint16), 65535, id="256 of 65,536 grey levels"),
+        pytest.param(np.zeros((64, 64), np.float32), 1.0, id="black, floating point"),
+    ],
+)
+def test_film_without_contrast_is_blank(pixels: np.ndarray, white: float) -> None:
+    assert code_of(pixels, white) == "blank"
+
+
+def test_narrow_but_real_contrast_is_kept() -> None:
+    twelve_of_sixteen = radiograph(FILM_16 * 16, 65535)
+    np.testing.assert_allclose(to_grey(twelve_of_sixteen, SPEC), GREY, atol=1e-5)

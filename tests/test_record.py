@@ -1,0 +1,192 @@
+"""RECORD: rows that survive a spreadsheet, a power cut and another program's lock."""
+
+import csv
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from cxr_edge.errors import RecordError
+from cxr_edge.interpret import Finding
+from cxr_edge.predict import Result
+from cxr_edge.record import COLUMNS, CsvRecord, json_text, refuse_inside, to_row
+
+FINDINGS = (Finding("pneumonia", 0.876543, 0.5), Finding("effusion", 0.1, 0.4))
+
+
+def result(source: str = "film.jpg", findings=FINDINGS, sha256: str = "a" * 64) -> Result:
+    return Result(
+        source=Path(source),
+        status="ok" if findings else "failed",
+        reason="" if findings else "empty: The file has zero bytes.",
+        findings=findings,
+        model="tiny 1",
+        model_sha256="b" * 64,
+        provider="CPUExecutionProvider",
+        duration_ms=12.34,
+        processed_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        sha256=sha256,
+    )
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_header_is_the_promised_one(tmp_path):
+    CsvRecord(tmp_path / "r.csv")
+    assert (tmp_path / "r.csv").read_text() == (
+        "file,status,reason,finding,probability,score,positive,all_findings,"
+        "model,model_sha256,provider,duration_ms,processed_at,sha256\n"
+    )
+
+
+def test_a_row_says_everything(tmp_path):
+    record = CsvRecord(tmp_path / "r.csv")
+    record.append(result())
+    (row,) = rows(tmp_path / "r.csv")
+    assert row == {
+        "file": "film.jpg",
+        "status": "ok",
+        "reason": "",
+        "finding": "pneumonia",
+        "probability": "0.876543",
+        "score": "88",
+        "positive": "true",
+        "all_findings": "pneumonia=0.876543; effusion=0.100000",
+        "model": "tiny 1",
+        "model_sha256": "b" * 64,
+        "provider": "CPUExecutionProvider",
+        "duration_ms": "12.3",
+        "processed_at": "2026-01-02T03:04:05+00:00",
+        "sha256": "a" * 64,
+    }
+
+
+def test_a_film_without_an_answer_has_empty_cells_and_its_reason():
+    row = to_row(result(findings=()))
+    assert row["status"] == "failed"
+    assert row["reason"] == "empty: The file has zero bytes."
+    assert row["probability"] == row["score"] == row["positive"] == row["finding"] == ""
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_a_file_name_is_never_a_formula(start):
+    assert to_row(result(start + "cmd.jpg"))["file"] == "'" + start + "cmd.jpg"
+
+
+def test_names_with_commas_quotes_line_breaks_and_other_alphabets_come_back(tmp_path):
+    record = CsvRecord(tmp_path / "r.csv")
+    names = ['a,"b".jpg', "line\nbreak.jpg", "肺 ü.jpg"]
+    for name in names:
+        record.append(result(name))
+    assert [row["file"] for row in rows(tmp_path / "r.csv")] == names
+
+
+def test_a_name_that_is_not_unicode_still_gets_its_row(tmp_path):
+    record = CsvRecord(tmp_path / "r.csv")
+    record.append(result("film-\udcff.jpg"))
+    assert rows(tmp_path / "r.csv")[0]["file"] == r"film-\udcff.jpg"
+    assert json.loads(json_text(result("film-\udcff.jpg")))["status"] == "ok"
+
+
+def test_rows_are_appended_to_an_earlier_file(tmp_path):
+    CsvRecord(tmp_path / "r.csv").append(result("1.jpg"))
+    CsvRecord(tmp_path / "r.csv").append(result("2.jpg"))
+    assert [row["file"] for row in rows(tmp_path / "r.csv")] == ["1.jpg", "2.jpg"]
+
+
+def test_a_csv_with_another_header_is_left_untouched(tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_text("name,ward\nA,3\n")
+    with pytest.raises(RecordError, match="not a result file of this version"):
+        CsvRecord(path)
+    assert path.read_text() == "name,ward\nA,3\n"
+
+
+def test_a_file_that_is_not_text_is_left_untouched(tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(RecordError, match="not a result file"):
+        CsvRecord(path)
+    assert path.read_bytes() == b"\xff\xfe\x00\x01"
+
+
+def test_a_row_cut_by_a_power_failure_is_dropped_and_its_film_forgotten(tmp_path, caplog):
+    path = tmp_path / "r.csv"
+    record = CsvRecord(path, durable=True)
+    record.append(result("1.jpg"))
+    whole = path.read_bytes()
+    record.append(result("ü2.jpg"))
+    path.write_bytes(path.read_bytes()[:-30])
+    assert CsvRecord(path).recorded() == {("1.jpg", "a" * 64)}
+    assert path.read_bytes() == whole
+    assert "half-written row" in caplog.text
+
+
+def test_a_cut_through_a_letter_is_mended_too(tmp_path):
+    path = tmp_path / "r.csv"
+    CsvRecord(path).append(result("1.jpg"))
+    whole = path.read_bytes()
+    path.write_bytes(whole + "ü".encode()[:1])
+    CsvRecord(path)
+    assert path.read_bytes() == whole
+
+
+def test_a_cut_inside_a_quoted_line_break_is_mended_too(tmp_path):
+    path = tmp_path / "r.csv"
+    record = CsvRecord(path)
+    record.append(result("1.jpg"))
+    whole = path.read_bytes()
+    record.append(result("line\nbreak.jpg"))
+    path.write_bytes(path.read_bytes()[: len(whole) + 8])
+    CsvRecord(path)
+    assert path.read_bytes() == whole
+
+
+def test_a_csv_that_cannot_be_written_is_an_error_with_the_next_step(tmp_path, monkeypatch):
+    record = CsvRecord(tmp_path / "r.csv")
+
+    def locked(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", locked)
+        with pytest.raises(RecordError, match="Close it in other programs"):
+            record.append(result())
+    record.append(result())
+    assert len(rows(tmp_path / "r.csv")) == 1
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(RecordError, match="There is no folder"):
+        CsvRecord(tmp_path / "none" / "r.csv")
+
+
+def test_a_deleted_csv_is_begun_again_with_its_header(tmp_path):
+    record = CsvRecord(tmp_path / "r.csv")
+    (tmp_path / "r.csv").unlink()
+    record.append(result())
+    assert list(rows(tmp_path / "r.csv")[0]) == list(COLUMNS)
+
+
+def test_results_inside_the_folder_that_is_read_are_refused(tmp_path):
+    (tmp_path / "scans").mkdir()
+    refuse_inside(tmp_path / "r.csv", tmp_path / "scans")
+    with pytest.raises(RecordError, match="lies inside"):
+        refuse_inside(tmp_path / "scans" / "sub" / ".." / "r.csv", tmp_path / "scans")
+
+
+def test_json_keeps_types_and_every_threshold():
+    data = json.loads(json_text(result()))
+    assert data["probability"] == pytest.approx(0.876543)
+    assert data["positive"] is True
+    assert data["all_findings"][1] == {
+        "finding": "effusion",
+        "probability": 0.1,
+        "threshold": 0.4,
+        "positive": False,
+    }
+    assert set(data) == set(COLUMNS)
