@@ -27,13 +27,13 @@ from cxr_edge.model_card import (
 from cxr_edge.preprocess import prepare
 from cxr_edge.radiograph import read_radiograph
 from train.films import Film, digest_of
-from train.metrics import measure
 from train.split import LEFT_OUT, TEST, TRAIN, VALIDATION
 
 from .card_text import CardText, read_card_text
 from .compare import FP32, INT8, compare, require
 from .convert import to_onnx
 from .errors import ExportError
+from .evaluate import evaluate
 from .operating_point import fit_temperature, fit_threshold, to_probability
 from .quantize import RECIPE, quantize
 from .run import Run, read_run
@@ -194,27 +194,22 @@ def _operating_points(
 
 
 def _with_test_figures(run: Run, card: ModelCard, model: Model) -> ModelCard:
-    """The card with what the int8 model gives on the test films, through the runtime's path."""
+    """The card with what the int8 model gives on the test films."""
     films = run.split[TEST]
-    probability = to_probability(
-        _logits(model, _inputs(run, films, "test films")), card.temperature
-    )
-    present = _present(films, card.findings)
     figures, points = [], []
     where = f"test films of {card.training_data.name}, patients unseen in training and choosing"
-    for k, point in enumerate(card.operating_points):
-        measured = measure(
-            present[:, k], probability[:, k], point.threshold, [film.group for film in films]
-        )
+    measured = evaluate(model, films)
+    for point in card.operating_points:
+        of_finding = measured[point.finding]
         figures += [
             Figure(f"{point.finding} {name}", i.value, i.low, i.high, len(films), where)
-            for name, i in measured.items()
+            for name, i in of_finding.items()
         ]
         points.append(
             dataclasses.replace(
                 point,
-                sensitivity=measured["sensitivity"].value,
-                specificity=measured["specificity"].value,
+                sensitivity=of_finding["sensitivity"].value,
+                specificity=of_finding["specificity"].value,
                 measured_on=where,
             )
         )

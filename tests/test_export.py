@@ -15,6 +15,7 @@ from cxr_edge.errors import CxrEdgeError
 from cxr_edge.model_card import METADATA_KEY
 from export.compare import Tolerance, compare, require
 from export.errors import ExportError
+from export.evaluate import command as evaluate_command
 from export.operating_point import fit_temperature, fit_threshold, to_probability
 from tests.conftest import ROOT
 
@@ -126,6 +127,23 @@ def test_the_exported_model_is_int8_takes_any_batch_and_needs_no_other_file(expo
     loaded = load_model(exported, "cpu")
     one_by_one = np.concatenate([loaded.infer(inputs[i : i + 1]) for i in range(3)])
     np.testing.assert_allclose(loaded.infer(inputs), one_by_one, atol=1e-5)
+
+
+def test_evaluate_prints_what_the_card_says(exported, films, run):
+    output = invoke(evaluate_command, exported, "--data", films, "--split", run / "split.csv")
+    (figure,) = (f for f in load_model(exported).card.figures if f.name == "pneumonia accuracy")
+    line = f"accuracy     {figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
+    assert line in output
+
+
+def test_evaluate_names_labels_that_the_model_does_not_know(exported, films, tmp_path):
+    import shutil
+
+    other = tmp_path / "films"
+    shutil.copytree(films, other)
+    (other / "PNEUMONIA").rename(other / "TUBERCULOSIS")
+    with pytest.raises(ExportError, match="does not know tuberculosis"):
+        invoke(evaluate_command, exported, "--data", other)
 
 
 def test_no_path_of_the_machine_that_trained_gets_into_the_model(exported, films, run):

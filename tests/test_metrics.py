@@ -70,12 +70,12 @@ def test_a_probability_at_the_threshold_is_positive() -> None:
     assert figures["sensitivity"].value == 1.0
 
 
-def some_films(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """n films of n patients; the probability follows the label, with errors."""
+def some_films(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, float, list[str]]:
+    """n films of n patients: labels, probabilities that follow them with errors, threshold."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 2 == 0
     probability = np.clip(0.5 + 0.2 * (labels * 2 - 1) + rng.normal(0, 0.25, n), 0, 1)
-    return labels, probability, [f"person{i}" for i in range(n)]
+    return labels, probability, 0.5, [f"person{i}" for i in range(n)]
 
 
 def width(interval: Interval) -> float:
@@ -84,30 +84,25 @@ def width(interval: Interval) -> float:
 
 def test_each_interval_contains_its_figure() -> None:
     for seed in range(3):
-        figures = measure(*some_films_at(60, seed))
+        figures = measure(*some_films(60, seed))
         assert list(figures) == ["auroc", "sensitivity", "specificity", "accuracy"]
         for interval in figures.values():
             assert 0 <= interval.low < interval.value < interval.high <= 1
 
 
-def some_films_at(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, float, list[str]]:
-    labels, probability, patients = some_films(n, seed)
-    return labels, probability, 0.5, patients
-
-
 def test_sixteen_times_the_patients_give_about_a_quarter_of_the_interval() -> None:
-    few, many = measure(*some_films_at(40)), measure(*some_films_at(640))
+    few, many = measure(*some_films(40)), measure(*some_films(640))
     for name in few:
         assert 0.15 < width(many[name]) / width(few[name]) < 0.4
 
 
 def test_copies_of_a_patients_film_do_not_narrow_the_interval() -> None:
     """Nine films of each patient, all alike, say no more than one; as strangers they would."""
-    labels, probability, patients = some_films(40)
+    labels, probability, threshold, patients = some_films(40)
     nine = [np.repeat(x, 9) for x in (labels, probability)]
-    of_patients = measure(*nine, 0.5, [p for p in patients for _ in range(9)])
-    of_films = measure(*nine, 0.5, [str(i) for i in range(360)])
-    once = measure(labels, probability, 0.5, patients)
+    of_patients = measure(*nine, threshold, [p for p in patients for _ in range(9)])
+    of_films = measure(*nine, threshold, [str(i) for i in range(360)])
+    once = measure(labels, probability, threshold, patients)
     for name, interval in of_patients.items():
         assert interval.value == pytest.approx(of_films[name].value)
         assert width(interval) == pytest.approx(width(once[name]))
@@ -115,15 +110,15 @@ def test_copies_of_a_patients_film_do_not_narrow_the_interval() -> None:
 
 
 def test_the_order_of_the_films_does_not_matter_to_the_figures() -> None:
-    labels, probability, patients = some_films(50)
+    labels, probability, threshold, patients = some_films(50)
     order = np.random.default_rng(1).permutation(50)
-    shuffled = measure(labels[order], probability[order], 0.5, [patients[i] for i in order])
-    assert shuffled == measure(labels, probability, 0.5, patients)
+    shuffled = measure(labels[order], probability[order], threshold, [patients[i] for i in order])
+    assert shuffled == measure(labels, probability, threshold, patients)
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_a_near_one() -> None:
-    first, again = measure(*some_films_at(40)), measure(*some_films_at(40))
-    other = measure(*some_films_at(40), seed=7)
+    first, again = measure(*some_films(40)), measure(*some_films(40))
+    other = measure(*some_films(40), seed=7)
     assert first == again
     assert first != other
     assert other["auroc"].low == pytest.approx(first["auroc"].low, abs=0.02)

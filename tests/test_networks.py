@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from conftest import SHARED_WEIGHTS
 from torch import nn
 
+from tests.conftest import SHARED_WEIGHTS
 from train.networks import NETWORKS, build
 
 IMAGENET = SHARED_WEIGHTS / "mobilenet_v2_imagenet_from_tf2_ptq.pth"

@@ -10,7 +10,7 @@ from made import SPEC, decode, dicom, encode, film, rgb, tiff
 
 from cxr_edge.errors import RefusedError
 from cxr_edge.model_card import InputSpec
-from cxr_edge.preprocess import normalise, prepare, to_grey
+from cxr_edge.preprocess import normalise, prepare, squash, to_grey
 from cxr_edge.radiograph import Radiograph
 
 FILM = film(150, 120)
@@ -79,15 +79,22 @@ def test_shape_and_type(channels: int) -> None:
 
 
 def test_hand_calculation() -> None:
-    pixels = np.array(
-        [[10, 30, 100, 100], [10, 30, 101, 101], [0, 0, 220, 221], [0, 2, 220, 220]], np.uint8
-    )
-    # The means of the four quarters are 20, 100.5, 0.5 and 220.25.
-    span = 220.25 - 0.5
-    grey = np.array([[19.5 / span, 100 / span], [0, 1]])
+    pixels = np.array([[10, 30, 100, 100], [10, 30, 100, 102], [0, 0, 220, 220]], np.uint8)
+    # The means of the four quarters, each two columns wide and one and a half rows high.
+    top, bottom = (20, (100 + 101 / 2) / 1.5), (10 / 1.5, (101 / 2 + 220) / 1.5)
+    grey = (np.array([top, bottom]) - bottom[0]) / (bottom[1] - bottom[0])
     np.testing.assert_allclose(to_grey(radiograph(pixels), TINY), grey, atol=1e-6)
     inputs = prepare(radiograph(pixels), TINY)
     np.testing.assert_allclose(inputs, [[(grey - 0.25) / 0.5]], atol=1e-6)
+
+
+def test_full_size_films_are_reduced_with_a_triangle_filter() -> None:
+    columns = np.repeat([0, 80, 160, 240], 2)  # the means at the double size
+    film = np.tile(columns, (8, 1)).astype(np.uint16)
+    left = (4 * 0 + 3 * 80 + 1 * 160) / 8  # the edge counts twice
+    right = (1 * 80 + 3 * 160 + 4 * 240) / 8
+    np.testing.assert_allclose(squash(film, 2, 2), [[left, right]] * 2)
+    np.testing.assert_allclose(squash(film.T, 2, 2), [[left] * 2, [right] * 2])
 
 
 def test_each_channel_has_its_own_mean_and_std() -> None:

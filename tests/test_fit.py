@@ -1,0 +1,317 @@
+"""Training learns, stops, and goes on after an interruption as if there had been none."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import train.fit
+from train.augment import NO_AUGMENTATION, Augmentation
+from train.checkpoint import write_atomically
+from train.config import TrainConfig, default_input_spec
+from train.errors import TrainError
+from train.films import Film, load_films
+from train.fit import EpochReport, Films, cache_films, fit, infer, mean_auroc, stages
+from train.networks import build
+
+CONFIG = TrainConfig(
+    network="resnet18",
+    epochs=3,
+    batch_size=8,
+    learning_rate=1e-3,
+    ema_decay=0.5,
+    input=default_input_spec(32),
+    augmentation=replace(NO_AUGMENTATION, flip=0.5, brightness=0.05, noise=0.02),
+)
+
+
+def each(films: Sequence[Film], _title: str) -> Iterator[Film]:
+    return iter(films)
+
+
+def all_batches(batches: list[Tensor], _epoch: int) -> Iterator[Tensor]:
+    return iter(batches)
+
+
+def ignore(_report: EpochReport) -> None:
+    pass
+
+
+def fresh(config: TrainConfig, n_findings: int = 1) -> nn.Module:
+    torch.manual_seed(config.seed)
+    return build(config.network, n_findings, config.input.channels)
+
+
+def made_films(folder: Path) -> list[Film]:
+    """24 films, dark on the whole with little bright (no finding), or the other way round."""
+    rng = np.random.default_rng(0)
+    for i in range(24):
+        label = ("NORMAL", "PNEUMONIA")[i % 2]
+        part = 0.75 if i % 2 else 0.25
+        pixels = rng.integers(0, 60, (40, 40))
+        pixels[:, : round(40 * part)] += 180
+        path = folder / label / f"person{i}_1.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(cv2.imencode(".png", pixels.astype(np.uint8))[1].tobytes())
+    return list(load_films([folder]).films)
+
+
+@pytest.fixture(scope="module")
+def cached(tmp_path_factory: pytest.TempPathFactory) -> tuple[Films, Films]:
+    """16 films to train on and 8 to choose by, half of each with pneumonia."""
+    films = made_films(tmp_path_factory.mktemp("films"))
+    train_films = [film for i, film in enumerate(films) if i % 3]
+    validation = films[::3]
+    return (
+        cache_films(train_films, ["pneumonia"], CONFIG.input, each, ""),
+        cache_films(validation, ["pneumonia"], CONFIG.input, each, ""),
+    )
+
+
+def run(
+    cached: tuple[Films, Films],
+    config: TrainConfig,
+    snapshot: Path,
+    resume: bool = False,
+    report: Callable[[EpochReport], None] = ignore,
+    network: nn.Module | None = None,
+) -> dict[str, Tensor]:
+    network = network or fresh(config, cached[0].labels.shape[1])
+    return fit(network, *cached, config, snapshot, resume, report, all_batches)
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_films_are_cached_as_the_runtime_prepares_them(tmp_path: Path) -> None:
+    films = made_films(tmp_path)
+    titles = []
+
+    def progress(films: Sequence[Film], title: str) -> Iterator[Film]:
+        titles.append(title)
+        return iter(films)
+
+    cache = cache_films(films, ["pneumonia", "tuberculosis"], CONFIG.input, progress, "train")
+    assert titles == ["train"]
+    assert len(cache) == 24
+    assert (cache.pixels.shape, cache.pixels.dtype) == ((24, 1, 32, 32), torch.uint8)
+    # black_percentile and white_percentile became 0 and 255.
+    assert cache.pixels.amin((1, 2, 3)).unique().tolist() == [0]
+    assert cache.pixels.amax((1, 2, 3)).unique().tolist() == [255]
+    assert cache.labels.dtype == torch.float32
+    assert cache.labels.tolist() == [[float(f.label == "pneumonia"), 0.0] for f in films]
+    assert cache.patients == tuple(film.group for film in films)
+
+
+def test_films_that_cannot_be_used_are_all_named(tmp_path: Path) -> None:
+    films = made_films(tmp_path)
+    films[3].path.write_bytes(films[3].path.read_bytes()[:200])
+    films[20].path.write_bytes(cv2.imencode(".png", np.full((40, 40), 7, np.uint8))[1].tobytes())
+    with pytest.raises(TrainError) as raised:
+        cache_films(films, ["pneumonia"], CONFIG.input, each, "")
+    message = str(raised.value)
+    assert "2 films cannot be used" in message
+    assert f"{films[3].path}: corrupt" in message
+    assert f"{films[20].path}: blank" in message
+
+
+def test_a_few_epochs_learn_what_is_plain_to_see(
+    cached: tuple[Films, Films], tmp_path: Path
+) -> None:
+    reports: list[EpochReport] = []
+    state = run(cached, CONFIG, tmp_path / "s.pt", report=reports.append)
+    assert [report.epoch for report in reports] == [1, 2, 3]
+    assert reports[-1].loss < reports[0].loss
+    assert max(report.validation_auroc for report in reports) > 0.9
+    network = fresh(CONFIG)
+    network.load_state_dict(state)
+    logits = infer(network, cached[1], CONFIG.input)
+    assert logits.shape == (8, 1)
+    assert mean_auroc(cached[1].labels.numpy() > 0.5, logits) > 0.9
+
+
+def test_several_findings_are_learned_side_by_side(
+    cached: tuple[Films, Films], tmp_path: Path
+) -> None:
+    """The second is there wherever the first is not."""
+    both = tuple(
+        Films(films.pixels, torch.cat([films.labels, 1 - films.labels], 1), films.patients)
+        for films in cached
+    )
+    reports: list[EpochReport] = []
+    run(both, CONFIG, tmp_path / "s.pt", report=reports.append)
+    assert max(report.validation_auroc for report in reports) > 0.9
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
+    cached: tuple[Films, Films], tmp_path: Path, name: str
+) -> None:
+    """To the bit, augmentation, dropout and the learning rate included."""
+    config = replace(CONFIG, network=name, augmentation=Augmentation(), frozen_stages=1)
+    whole, parted = tmp_path / "whole.pt", tmp_path / "parted.pt"
+    reports: list[EpochReport] = []
+    uninterrupted = run(cached, config, whole, report=reports.append)
+
+    again: list[EpochReport] = []
+
+    def interrupt(report: EpochReport) -> None:
+        again.append(report)
+        if report.epoch == 1:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        run(cached, config, parted, report=interrupt)
+    torch.manual_seed(12345)  # another process: nothing is left in memory
+    resumed = run(cached, config, parted, resume=True, report=again.append)
+
+    assert same(resumed, uninterrupted)
+    assert [replace(r, duration_s=0) for r in again] == [replace(r, duration_s=0) for r in reports]
+    ends = [torch.load(path, weights_only=True) for path in (whole, parted)]
+    assert same(ends[0]["network"], ends[1]["network"])
+
+
+def test_a_finished_run_resumed_gives_its_result_again(
+    cached: tuple[Films, Films], tmp_path: Path
+) -> None:
+    config = replace(CONFIG, epochs=1)
+    state = run(cached, config, tmp_path / "s.pt")
+    reports: list[EpochReport] = []
+    resumed = run(cached, config, tmp_path / "s.pt", resume=True, report=reports.append)
+    assert same(resumed, state)
+    assert reports == []
+
+
+def test_there_must_be_a_snapshot_to_resume(cached: tuple[Films, Films], tmp_path: Path) -> None:
+    with pytest.raises(TrainError, match=r"There is no snapshot .*s\.pt"):
+        run(cached, CONFIG, tmp_path / "s.pt", resume=True)
+
+
+def test_a_run_is_not_resumed_with_other_options(
+    cached: tuple[Films, Films], tmp_path: Path
+) -> None:
+    config = replace(CONFIG, epochs=1)
+    run(cached, config, tmp_path / "s.pt")
+    for other in (replace(config, learning_rate=2e-3), replace(config, input=default_input_spec())):
+        with pytest.raises(TrainError, match="belongs to another configuration"):
+            run(cached, other, tmp_path / "s.pt", resume=True)
+
+
+@pytest.mark.parametrize("content", [[1], {"network": "resnet18", "state": {}}])
+def test_another_file_is_not_taken_for_a_snapshot(
+    cached: tuple[Films, Films], tmp_path: Path, content: object
+) -> None:
+    write_atomically(content, tmp_path / "s.pt")
+    with pytest.raises(TrainError, match="belongs to another configuration"):
+        run(cached, CONFIG, tmp_path / "s.pt", resume=True)
+
+
+def fix_validation(monkeypatch: pytest.MonkeyPatch, figures: Sequence[float]) -> None:
+    """Let the epochs have these validation figures, of the films as they are and augmented."""
+    doubled = iter([figure for figure in figures for _ in range(2)])
+    monkeypatch.setattr(train.fit, "mean_auroc", lambda *_: next(doubled))
+
+
+def test_training_stops_after_so_many_epochs_without_improvement(
+    cached: tuple[Films, Films], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fix_validation(monkeypatch, [0.7, 0.9, 0.8, 0.89, 0.95])
+    averages: list[dict[str, Tensor]] = []
+    reports: list[EpochReport] = []
+
+    def report(epoch: EpochReport) -> None:
+        reports.append(epoch)
+        saved = torch.load(tmp_path / "s.pt", weights_only=True)["average"]
+        averages.append(
+            {k.removeprefix("module."): v for k, v in saved.items() if k != "n_averaged"}
+        )
+
+    config = replace(CONFIG, epochs=6, patience=2)
+    state = run(cached, config, tmp_path / "s.pt", report=report)
+    assert [report.best for report in reports] == [True, True, False, False]
+    assert same(state, averages[1])  # the best epoch's weights, not the last one's
+    assert not same(state, averages[3])
+    # Resumed, it stays stopped.
+    assert same(run(cached, config, tmp_path / "s.pt", resume=True), state)
+
+
+def test_an_improvement_in_time_goes_on(
+    cached: tuple[Films, Films], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fix_validation(monkeypatch, [0.7, 0.6, 0.8, 0.6])
+    reports: list[EpochReport] = []
+    config = replace(CONFIG, epochs=4, patience=2)
+    run(cached, config, tmp_path / "s.pt", report=reports.append)
+    assert [report.best for report in reports] == [True, False, True, False]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+def test_frozen_stages_keep_their_weights_and_statistics(
+    cached: tuple[Films, Films], tmp_path: Path, name: str
+) -> None:
+    config = replace(CONFIG, network=name, epochs=1, frozen_stages=2)
+    network = fresh(config)
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    frozen = ("conv1.", "bn1.", "layer1.")
+    if name == "mobilenet_v2":
+        frozen = ("features.0.", "features.1.")
+    after = run(cached, config, tmp_path / "s.pt", network=network)
+    for key, tensor in after.items():
+        assert torch.equal(tensor, before[key]) == key.startswith(frozen), key
+
+
+def test_freezing_every_stage_leaves_the_head_to_train(
+    cached: tuple[Films, Films], tmp_path: Path
+) -> None:
+    network = fresh(CONFIG)
+    config = replace(CONFIG, epochs=1, frozen_stages=len(stages(network)))
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    after = run(cached, config, tmp_path / "s.pt", network=network)
+    changed = {key for key in after if not torch.equal(after[key], before[key])}
+    assert changed == {"fc.weight", "fc.bias"}
+
+
+def test_the_result_is_the_running_mean_of_the_weights(
+    cached: tuple[Films, Films], tmp_path: Path
+) -> None:
+    """With decay 0 the mean is the network itself; with a slow one it lags behind."""
+    ends = {}
+    for decay in (0.0, 0.9):
+        config = replace(CONFIG, epochs=1, ema_decay=decay)
+        mean = run(cached, config, tmp_path / "s.pt")["fc.weight"]
+        ends[decay] = (mean, torch.load(tmp_path / "s.pt")["network"]["fc.weight"])
+    assert torch.equal(*ends[0.0])
+    assert torch.equal(ends[0.9][1], ends[0.0][1])
+    assert not torch.allclose(*ends[0.9])
+
+
+def test_a_last_batch_of_one_film_is_passed_over(
+    cached: tuple[Films, Films], tmp_path: Path
+) -> None:
+    """Batch norm has no variance of one value."""
+    train_films, validation = cached
+    nine = Films(*(x[:9] for x in (train_films.pixels, train_films.labels, train_films.patients)))
+    config = replace(CONFIG, epochs=1, learning_rate=1e-4)
+    reports: list[EpochReport] = []
+    run((nine, validation), config, tmp_path / "s.pt", report=reports.append)
+    assert np.isfinite(reports[0].loss)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_snapshot(
+    cached: tuple[Films, Films], tmp_path: Path
+) -> None:
+    nowhere = Films(cached[0].pixels, cached[0].labels * 0, cached[0].patients)
+    write_atomically({"epoch": 1}, tmp_path / "s.pt")
+    with pytest.raises(TrainError, match="The loss of epoch 1 is no longer a number"):
+        run((nowhere, cached[1]), CONFIG, tmp_path / "s.pt")  # weighs 16 films against none
+    assert torch.load(tmp_path / "s.pt") == {"epoch": 1}

@@ -1,0 +1,86 @@
+"""Same film, same answer: whatever size and form it comes in."""
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+
+from cxr_edge import load_model, predict
+from cxr_edge.preprocess import prepare
+from cxr_edge.radiograph import read_radiograph
+from tests.conftest import SAMPLES
+from train.config import default_input_spec
+from train.films import Film
+from train.fit import cache_films, to_input
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model(device="cpu")
+
+
+def test_full_size_films_and_the_same_at_224_px_get_the_same_decision(real_films, model):
+    differences, flips = [], []
+    for full in sorted((real_films / "kermany-original-resolution").rglob("*.jpeg")):
+        small = real_films / "kermany-train-224" / full.parent.name / full.name
+        (a,), (b,) = predict(full, model), predict(small, model)
+        differences.append(abs(a.probability - b.probability))
+        if a.positive != b.positive:
+            flips.append(f"{full.name}: {a.probability:.3f} at full size, {b.probability:.3f}")
+    assert len(differences) == 60
+    assert flips == []
+    assert np.mean(differences) < 0.02
+
+
+def test_jpeg_png_and_dicom_of_the_same_pixels_give_the_same_probability(tmp_path, model):
+    jpeg = SAMPLES / "normal-1.jpg"
+    pixels = read_radiograph(jpeg).pixels
+    png = tmp_path / "film.png"
+    Image.fromarray(pixels).save(png)
+    png_16 = tmp_path / "film16.png"
+    Image.fromarray(pixels.astype(np.uint16) * 257).save(png_16)
+    dicom = tmp_path / "film"  # no suffix, as archives export it
+    write_dicom(dicom, pixels)
+    expected = predict(jpeg, model)[0].probability
+    for path in (png, png_16, dicom):
+        # int8 may round a value in the middle of a step either way.
+        assert predict(path, model)[0].probability == pytest.approx(expected, abs=1e-3), path
+
+
+def test_real_dicom_films_are_read(real_films, model):
+    paths = sorted((real_films / "dicom").glob("*.dcm"))
+    assert len(paths) == 3
+    for path in paths:
+        assert 0 <= predict(path, model)[0].probability <= 1
+
+
+def test_training_sees_a_film_as_the_runtime_does():
+    spec = default_input_spec()
+    path = SAMPLES / "pneumonia-1.jpg"
+    film = Film(path, "pneumonia", "p", "p", "")
+    cached = cache_films([film], ["pneumonia"], spec, lambda films, _: iter(films), "")
+    trained_on = to_input(cached.pixels.float() / 255, spec).numpy()
+    # The cache keeps 8 bits: half a grey level on the network's scale.
+    half_a_level = 0.5 / 255 / spec.std[0]
+    np.testing.assert_allclose(
+        trained_on, prepare(read_radiograph(path), spec), atol=half_a_level * 1.01
+    )
+
+
+def write_dicom(path: Path, pixels: np.ndarray) -> None:
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = pydicom.uid.ComputedRadiographyImageStorage
+    meta.MediaStorageSOPInstanceUID = "1.2.3"
+    film = pydicom.Dataset()
+    film.file_meta = meta
+    film.SOPClassUID, film.SOPInstanceUID = meta.MediaStorageSOPClassUID, "1.2.3"
+    film.Modality = "CR"
+    film.Rows, film.Columns = pixels.shape
+    film.SamplesPerPixel, film.PhotometricInterpretation = 1, "MONOCHROME2"
+    film.BitsAllocated = film.BitsStored = 8
+    film.HighBit, film.PixelRepresentation = 7, 0
+    film.PixelData = pixels.tobytes()
+    film.save_as(path, enforce_file_format=True)
