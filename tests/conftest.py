@@ -8,6 +8,7 @@ ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
 SHARED_WEIGHTS = ROOT.parent / "shared" / "weights"
 SAMPLES = ROOT / "samples"
+BROKEN = ROOT / "tests" / "broken"
 
 
 @pytest.fixture(scope="session")
