@@ -21,6 +21,7 @@ NOT_FOR_DIAGNOSIS = "Not for diagnostic use: a trained person must read every fi
 _EXIT_CODES = """\b
 Exit codes:
   0  every radiograph was read
+  1  interrupted
   2  wrong usage
   3  some radiographs were refused or could not be read; each has its row
   4  the model file cannot be used

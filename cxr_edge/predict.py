@@ -103,12 +103,16 @@ def find_radiographs(folder: Path) -> Iterator[Path]:
 def expand(paths: Iterable[Path]) -> list[Path]:
     """Files as they are named, folders by their radiographs, patterns (*, ?) by what they match.
 
-    A path that is not there stays in the list, so that it gets a row that says so.
+    A path that is not there, or a folder that cannot be listed, stays in the list, so that it gets
+    a row that says so.
     """
     films: dict[Path, None] = {}
     for path in paths:
         if path.is_dir():
-            films |= dict.fromkeys(find_radiographs(path))
+            try:
+                films |= dict.fromkeys(find_radiographs(path))
+            except OSError:
+                films[path] = None
         elif glob.has_magic(str(path)) and not path.exists():
             # Path.glob takes no absolute patterns.
             found = glob.glob(str(path), recursive=True)  # noqa: PTH207
@@ -130,7 +134,7 @@ def _files_below(folder: Path) -> Iterable[Path]:
                 try:
                     yield from _files_below(Path(entry.path))
                 except PermissionError:
-                    # Its name is a row of its own, so that nobody believes it was read.
+                    # It becomes a row of its own, so that nobody believes it was read.
                     yield Path(entry.path)
             elif entry.is_file(follow_symlinks=False):
                 yield Path(entry.path)

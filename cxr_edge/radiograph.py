@@ -73,7 +73,11 @@ def open_radiograph(path: Path) -> RadiographFile:
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise UnreadableError("not_a_file", "This is a folder.", "Name the files inside it.")
+            raise UnreadableError(
+                "not_a_file",
+                "This is a folder whose files cannot be listed.",
+                "Give this user read access to it.",
+            )
         if not stat.S_ISREG(status.st_mode):
             raise UnreadableError("not_a_file", "This is a pipe or a device.", "Name a file.")
         if status.st_size > MAX_FILE_BYTES:

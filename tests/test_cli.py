@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -76,6 +77,23 @@ def test_bad_films_are_rows_and_exit_code_3_and_stop_nothing(films, tiny_model_p
         "gone.png": "missing",
     }
     assert "Traceback" not in outcome.output
+
+
+def test_a_folder_that_cannot_be_listed_is_a_row(films, tiny_model_path, monkeypatch):
+    locked = films / "locked"
+    locked.mkdir()
+    real = os.scandir
+
+    def scandir(path):
+        if Path(path) == locked:
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    for folder, n_films in ((films, 2), (locked, 0)):
+        data = json.loads(predict(tiny_model_path, folder, "--json").stdout)
+        assert len(data) == n_films + 1
+        assert data[-1]["reason"].startswith("not_a_file: This is a folder whose files cannot")
 
 
 def test_patterns_are_expanded_where_the_shell_does_not(films, tiny_model_path):
