@@ -1,7 +1,9 @@
 """INFER: a model file becomes a Model; prepared radiographs become logits."""
 
+import contextlib
 import ctypes
 import hashlib
+import io
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +91,7 @@ def _open_session(data: bytes, path: Path, device: Device, threads: int) -> tupl
             providers.insert(0, _CUDA)
         elif device == "cuda":
             raise _no_cuda(reason)
+        logger.info("%s", f"CUDA is not used: {reason}" if reason else "CUDA can be loaded")
     try:
         # From bytes, so that no external data file can be pulled in.
         session = onnxruntime.InferenceSession(data, options, providers=providers)
@@ -108,7 +111,10 @@ def why_no_cuda(onnxruntime: Any) -> str:
     """Why CUDA cannot serve here, or "" where its libraries load."""
     if _CUDA not in onnxruntime.get_available_providers():
         return "this onnxruntime was built without CUDA"
-    onnxruntime.preload_dlls()
+    # It prints what it misses, and the standard output belongs to the results.
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        onnxruntime.preload_dlls()
+    logger.debug("%s", said.getvalue())
     folder = Path(onnxruntime.__file__).parent / "capi"
     for name in ("onnxruntime_providers_cuda.dll", "libonnxruntime_providers_cuda.so"):
         library = folder / name

@@ -64,20 +64,21 @@ def test_cuda_that_cannot_be_had_is_an_error_with_the_reason(tiny_model_path):
         load_model(tiny_model_path, "cuda")
 
 
-def test_a_cuda_library_that_does_not_load_is_named(tmp_path: Path, monkeypatch):
+def test_a_cuda_library_that_does_not_load_is_named(tmp_path: Path, monkeypatch, capsys):
     # What onnxruntime-gpu looks like on a PC without CUDA: the provider is listed all the same.
     capi = tmp_path / "capi"
     capi.mkdir()
     for name in ("libonnxruntime_providers_shared.so", "libonnxruntime_providers_cuda.so"):
         (capi / name).write_bytes(b"no library")
     monkeypatch.setattr(onnxruntime, "__file__", str(tmp_path / "__init__.py"))
-    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print("Failed to load it"))
     monkeypatch.setattr(
         onnxruntime,
         "get_available_providers",
         lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"],
     )
     assert "a CUDA library does not load" in model.why_no_cuda(onnxruntime)
+    assert capsys.readouterr().out == "", "the standard output belongs to the results"
 
 
 def test_auto_takes_the_cpu_where_cuda_does_not_serve(tiny_model_path):

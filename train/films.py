@@ -129,7 +129,11 @@ def _labelled_files(root: Path) -> list[tuple[Path, str]]:
         raise TrainError(f"There is no folder {root}.", "Check the path given as --data.")
     files = []
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        films = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES]
+        films = [
+            path
+            for path in sorted(folder.rglob("*"))
+            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+        ]
         if not films:
             raise TrainError(f"The label folder {folder} holds no film.", "Fill it or remove it.")
         name = folder.name.lower()
