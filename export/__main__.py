@@ -1,7 +1,6 @@
 """`python -m export`: a checkpoint becomes a quantized ONNX model with its card, or is refused."""
 
 import dataclasses
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from cxr_edge.errors import CxrEdgeError
 from cxr_edge.model import Model, load_model
 from cxr_edge.model_card import (
     METADATA_KEY,
@@ -26,6 +24,7 @@ from cxr_edge.model_card import (
 )
 from cxr_edge.preprocess import prepare
 from cxr_edge.radiograph import read_radiograph
+from train.commands import CONTEXT, data_option, run_command
 from train.films import Film, digest_of
 from train.split import LEFT_OUT, TEST, TRAIN, VALIDATION
 
@@ -42,7 +41,7 @@ _Floats = NDArray[np.float32]
 
 
 @click.command(
-    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+    context_settings=CONTEXT,
     epilog="""\b
 Example:
   python -m export runs/first/checkpoint.pt pneumonia.onnx --data films/ \\
@@ -54,14 +53,7 @@ written where the ONNX or int8 model differs too much from the checkpoint.
 )
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option(
-    "--data",
-    "roots",
-    multiple=True,
-    required=True,
-    type=click.Path(path_type=Path),
-    help="The folders that the run was trained on.",
-)
+@data_option
 @click.option(
     "--card",
     "card_path",
@@ -286,13 +278,5 @@ def _spread(films: Sequence[Film], n: int) -> list[Film]:
     return [films[i] for i in at]
 
 
-def main() -> None:
-    try:
-        command(prog_name="python -m export")
-    except CxrEdgeError as exc:
-        click.echo(f"Error: {exc}", err=True)
-        sys.exit(exc.exit_code)
-
-
 if __name__ == "__main__":
-    main()
+    run_command(command, "python -m export")

@@ -3,7 +3,6 @@
 `python -m export.evaluate MODEL --data FILMS --split split.csv` prints the figures of the README.
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,9 +10,9 @@ import click
 import numpy as np
 from tqdm import tqdm
 
-from cxr_edge.errors import CxrEdgeError
 from cxr_edge.model import Model, load_model
 from cxr_edge.predict import predict
+from train.commands import CONTEXT, data_option, run_command
 from train.films import Film, load_films
 from train.metrics import Interval, measure
 from train.split import LEFT_OUT, TEST, TRAIN, VALIDATION, read_split
@@ -43,21 +42,14 @@ def evaluate(model: Model, films: Sequence[Film]) -> dict[str, dict[str, Interva
 
 
 @click.command(
-    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+    context_settings=CONTEXT,
     epilog="""\b
 Example:
   python -m export.evaluate model.onnx --data films/ --split runs/first/split.csv
 """,
 )
 @click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
-@click.option(
-    "--data",
-    "roots",
-    multiple=True,
-    required=True,
-    type=click.Path(path_type=Path),
-    help="A folder of label folders; may be given several times.",
-)
+@data_option
 @click.option(
     "--split",
     "split_path",
@@ -90,13 +82,5 @@ def command(model_path: Path, roots: tuple[Path, ...], split_path: Path | None, 
             click.echo(f"  {name:12} {interval}")
 
 
-def main() -> None:
-    try:
-        command(prog_name="python -m export.evaluate")
-    except CxrEdgeError as exc:
-        click.echo(f"Error: {exc}", err=True)
-        sys.exit(exc.exit_code)
-
-
 if __name__ == "__main__":
-    main()
+    run_command(command, "python -m export.evaluate")

@@ -1,6 +1,9 @@
 """Export: the whole line on made films, and each thing that must not be written."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -246,3 +249,25 @@ def test_the_threshold_keeps_the_sensitivity_and_takes_the_best_specificity():
     assert 0.1 < threshold < 0.2
     with pytest.raises(ExportError, match="only one label"):
         fit_threshold(np.ones(3, bool), np.ones(3), 0.9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "--data", "none", "--out", "run"), "Error: There is no folder none."),
+        (("export", "c.pt", "m.onnx", "--data", "d", "--card", str(CARD)), "Error: There is no"),
+        (("export.evaluate", "none.onnx", "--data", "d"), "Error: The model none.onnx cannot be"),
+    ],
+)
+def test_a_users_mistake_is_a_message_and_an_exit_code(tmp_path, arguments, message):
+    outcome = subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outcome.returncode in (2, 4)
+    assert message in outcome.stderr
+    assert "Traceback" not in outcome.stderr

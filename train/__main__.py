@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import platform
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from cxr_edge.errors import CxrEdgeError
-
 from .augment import NO_AUGMENTATION
 from .checkpoint import Checkpoint, initialise, save_checkpoint
+from .commands import CONTEXT, data_option, run_command
 from .config import TrainConfig, default_input_spec
 from .errors import TrainError
 from .films import KERMANY_PATIENT, Film, FilmSet, load_films
@@ -30,7 +28,7 @@ _DEFAULTS = TrainConfig()
 
 
 @click.command(
-    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+    context_settings=CONTEXT,
     epilog="""\b
 Example:
   python -m train --data films/ --init mobilenet_v2.pth --out runs/first
@@ -40,14 +38,7 @@ films/ holds one folder per label, for example NORMAL/ and PNEUMONIA/. The run f
 config.json, split.csv, metrics.json, checkpoint.pt, snapshot.pt and pictures.
 """,
 )
-@click.option(
-    "--data",
-    "roots",
-    multiple=True,
-    required=True,
-    type=click.Path(path_type=Path),
-    help="A folder of label folders; may be given several times.",
-)
+@data_option
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The run folder.")
 @click.option("--network", type=click.Choice(sorted(NETWORKS)), default=_DEFAULTS.network)
 @click.option(
@@ -251,13 +242,5 @@ def _film_bar(films: Sequence[Film], title: str) -> Iterator[Film]:
     return iter(tqdm(films, title, leave=False, disable=None))
 
 
-def main() -> None:
-    try:
-        command(prog_name="python -m train")
-    except CxrEdgeError as exc:
-        click.echo(f"Error: {exc}", err=True)
-        sys.exit(exc.exit_code)
-
-
 if __name__ == "__main__":
-    main()
+    run_command(command, "python -m train")

@@ -88,7 +88,7 @@ def fit(
     report: Callable[[EpochReport], None],
     batches: Callable[[list[Tensor], int], Iterator[Tensor]],
 ) -> dict[str, Tensor]:
-    """Train and return the averaged weights of the epoch with the best validation AUROC.
+    """Train and return the averaged weights of the epoch that was best on validation films.
 
     A snapshot is written after every epoch; with `resume` the run goes on from it, to the same
     result as if it had not been interrupted.
@@ -134,11 +134,7 @@ def fit(
         for chosen in batches(list(order), epoch):
             if len(chosen) < 2:  # batch norm needs two
                 continue
-            grey = augment(train.pixels[chosen], config.augmentation, generator)
-            labels = train.labels[chosen]
-            labels = labels + config.label_smoothing * (0.5 - labels)
-            logits = network(to_input(grey, config.input))
-            loss = F.binary_cross_entropy_with_logits(logits, labels, pos_weight=pos_weight)
+            loss = _loss(network, train, chosen, config, pos_weight, generator)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -154,7 +150,7 @@ def fit(
         plain = mean_auroc(present, infer(average.module, validation, config.input))
         augmented = mean_auroc(present, infer(average.module, harder, config.input))
         value = (plain + augmented) / 2
-        best = value >= state["best_auroc"]
+        best = value > state["best_auroc"]
         state["epoch"] = epoch
         if best:
             state.update(
@@ -169,6 +165,22 @@ def fit(
         report(EpochReport(epoch, float(np.mean(losses)), plain, augmented, best, seconds))
     best_state: dict[str, Tensor] = state["best"]
     return best_state
+
+
+def _loss(
+    network: nn.Module,
+    films: Films,
+    chosen: Tensor,
+    config: TrainConfig,
+    pos_weight: Tensor | None,
+    generator: torch.Generator,
+) -> Tensor:
+    """The loss of one augmented batch; chosen: the films' indices."""
+    grey = augment(films.pixels[chosen], config.augmentation, generator)
+    labels = films.labels[chosen]
+    labels = labels + config.label_smoothing * (0.5 - labels)
+    logits = network(to_input(grey, config.input))
+    return F.binary_cross_entropy_with_logits(logits, labels, pos_weight=pos_weight)
 
 
 def to_input(grey: Tensor, spec: InputSpec) -> Tensor:
