@@ -1,0 +1,106 @@
+"""`python -m train.average`: the mean of several runs' weights as one checkpoint.
+
+Runs from the same initial weights and on the same split lie in one valley of the loss, so that the
+mean of their weights keeps what each learned at the cost of one network (Wortsman et al. 2022,
+arXiv:2203.05482). Batch-norm statistics do not average; they are taken anew on augmented films.
+"""
+
+import shutil
+from pathlib import Path
+
+import click
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from .augment import augment
+from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .commands import CONTEXT, data_option, run_command
+from .config import TrainConfig
+from .errors import TrainError
+from .films import load_films
+from .fit import Films, cache_films, to_input
+from .split import TRAIN, read_split
+
+N_FILMS = 512  # enough for batch-norm statistics
+
+
+@click.command(
+    context_settings=CONTEXT,
+    epilog="""\b
+Example:
+  python -m train.average runs/a/checkpoint.pt runs/b/checkpoint.pt --data films/ --out runs/mean
+
+The first run's settings and split are taken over.
+""",
+)
+@click.argument("checkpoints", nargs=-1, required=True, type=click.Path(path_type=Path))
+@data_option
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The new run folder.")
+def command(checkpoints: tuple[Path, ...], roots: tuple[Path, ...], out: Path) -> None:
+    """Average the weights of several runs with the same start and split."""
+    if len(checkpoints) < 2:
+        raise TrainError("There is nothing to average.", "Name two checkpoints or more.")
+    if out.exists():
+        raise TrainError(f"{out} is already there.", "Name another folder as --out.")
+    parts = [load_checkpoint(path) for path in checkpoints]
+    first = checkpoints[0].parent
+    for path, part in zip(checkpoints, parts, strict=True):
+        if (part.network, part.findings) != (parts[0].network, parts[0].findings):
+            raise TrainError(f"{path} is of another network or has other findings.")
+        if (path.parent / "split.csv").read_bytes() != (first / "split.csv").read_bytes():
+            raise TrainError(
+                f"{path} was trained on another split.",
+                "Train with --split of the first run: else test films were trained on.",
+            )
+    config = TrainConfig.read(first / "config.json")
+    split = read_split(first / "split.csv", load_films(roots).films)
+    chosen = split[TRAIN][:: max(1, len(split[TRAIN]) // N_FILMS)]
+    films = cache_films(
+        chosen,
+        parts[0].findings,
+        config.input,
+        lambda films, title: iter(tqdm(films, title, leave=False, disable=None)),
+        "reading train",
+    )
+    network = parts[0].build()
+    network.load_state_dict(mean_of([part.state for part in parts]))
+    renew_batch_norm(network, films, config)
+    out.mkdir(parents=True)
+    for name in ("config.json", "split.csv"):
+        shutil.copyfile(first / name, out / name)
+    save_checkpoint(
+        Checkpoint(parts[0].network, parts[0].findings, parts[0].channels, network.state_dict()),
+        out / "checkpoint.pt",
+    )
+    click.echo(f"{len(parts)} checkpoints averaged into {out / 'checkpoint.pt'}.")
+
+
+def mean_of(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of each floating-point tensor; counters are the first one's."""
+    return {
+        name: torch.stack([state[name] for state in states]).mean(0)
+        if tensor.is_floating_point()
+        else tensor
+        for name, tensor in states[0].items()
+    }
+
+
+@torch.no_grad()
+def renew_batch_norm(network: nn.Module, films: Films, config: TrainConfig) -> None:
+    """Take the batch-norm statistics anew, as the mean over augmented films."""
+    network.train()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # the plain mean over all batches
+    generator = torch.Generator().manual_seed(config.seed)
+    for chosen in torch.randperm(len(films), generator=generator).split(64):
+        if len(chosen) > 1:  # batch norm needs two
+            grey = augment(films.pixels[chosen], config.augmentation, generator)
+            network(to_input(grey, config.input))
+    network.eval()
+
+
+if __name__ == "__main__":
+    run_command(command, "python -m train.average")
