@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .errors import CxrEdgeError, RefusedError, UnreadableError
     from .interpret import Finding
     from .model import Model, load_model
-    from .predict import Result, predict
+    from .reading import Result, predict
 
 __version__ = "0.1.0"
 __all__ = [
@@ -33,17 +33,18 @@ _HOME = {
     "Finding": "interpret",
     "Model": "model",
     "load_model": "model",
-    "Result": "predict",
-    "predict": "predict",
+    "Result": "reading",
+    "predict": "reading",
 }
 
 
 def __getattr__(name: str) -> Any:
+    # No module is named like a public function: importing one would hide the other.
     # Imported on first use: OpenCV and numpy would make `cxr-edge --help` wait.
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
     value = getattr(import_module(f".{_HOME[name]}", __name__), name)
-    globals()[name] = value  # `predict` is a submodule too; the function is what users import
+    globals()[name] = value
     return value

@@ -15,7 +15,7 @@ from .errors import CxrEdgeError
 
 if TYPE_CHECKING:
     from .model import Model
-    from .predict import Result
+    from .reading import Result
 
 NOT_FOR_DIAGNOSIS = "Not for diagnostic use: a trained person must read every film."
 _EXIT_CODES = """\b
@@ -133,7 +133,7 @@ def predict(
     JPEG, PNG, TIFF, BMP and DICOM, told by their content.
     """
     from .model import DEFAULT_MODEL_PATH, load_model
-    from .predict import expand, predict_result
+    from .reading import expand, predict_result
     from .record import CsvRecord
 
     films = expand(paths)

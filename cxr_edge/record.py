@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import RecordError
-from .predict import Result
+from .reading import Result
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from .errors import RadiographError, RecordError
 from .model import Model
-from .predict import Result, find_radiographs, predict_result
 from .radiograph import open_radiograph
+from .reading import Result, find_radiographs, predict_result
 from .record import CsvRecord
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cxr_edge.model import Model, load_model
-from cxr_edge.predict import predict
+from cxr_edge.reading import predict
 from train.commands import CONTEXT, data_option, run_command
 from train.films import Film, load_films
 from train.metrics import Interval, measure
