@@ -21,7 +21,7 @@ def model():
     return load_model(device="cpu")
 
 
-def test_full_size_films_and_the_same_at_224_px_nearly_always_get_the_same_decision(
+def test_full_size_films_nearly_always_get_the_decision_of_their_224_px_copy(
     real_films, model
 ):
     differences, flips = [], []
