@@ -4,7 +4,6 @@ U8S8 per channel with reduce_range: without VNNI, AVX2 adds pairs of u8 x s8 pro
 which saturate unless the weights keep to 7 bits (onnxruntime's quantization guide).
 """
 
-import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +44,6 @@ class _Films(CalibrationDataReader):
 def quantize(model: onnx.ModelProto, inputs: NDArray[np.float32]) -> onnx.ModelProto:
     """The model in int8; activation ranges are taken from prepared films,
     float32 (N, 1, C, H, W)."""
-    logging.getLogger("root").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
         source, prepared, target = (Path(folder, f"{i}.onnx") for i in range(3))
         onnx.save(model, source)

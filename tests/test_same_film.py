@@ -21,9 +21,7 @@ def model():
     return load_model(device="cpu")
 
 
-def test_full_size_films_nearly_always_get_the_decision_of_their_224_px_copy(
-    real_films, model
-):
+def test_full_size_films_nearly_always_get_the_decision_of_their_224_px_copy(real_films, model):
     differences, flips = [], []
     for full in sorted((real_films / "kermany-original-resolution").rglob("*.jpeg")):
         small = real_films / "kermany-train-224" / full.parent.name / full.name
