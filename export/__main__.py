@@ -161,6 +161,15 @@ def _operating_points(
             )
         if not shifted.split[LEFT_OUT]:
             raise ExportError("The sister run left nothing out.", "Train it with --leave-out.")
+        used = (
+            film.group for name in (TRAIN, VALIDATION, LEFT_OUT) for film in shifted.split[name]
+        )
+        if seen := {film.group for film in run.split[TEST]}.intersection(used):
+            raise ExportError(
+                f"The sister run saw {len(seen)} of the run's test patients, so that the operating "
+                "point would be chosen with films it is to be measured on.",
+                "Train the sister with --leave-out and --split of the run.",
+            )
         where = "a source left out of a sister run's training, with that run's validation films"
         own = shifted.split[VALIDATION]
         films = (*own, *shifted.split[LEFT_OUT])
@@ -189,7 +198,7 @@ def _with_test_figures(run: Run, card: ModelCard, model: Model) -> ModelCard:
     """The card with what the int8 model gives on the test films."""
     films = run.split[TEST]
     figures, points = [], []
-    where = f"test films of {card.training_data.name}, patients unseen in training"
+    where = f"test films of {card.training_data.name}, patients unseen in training and choosing"
     measured = evaluate(model, films)
     for point in card.operating_points:
         of_finding = measured[point.finding]

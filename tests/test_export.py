@@ -219,6 +219,23 @@ def test_the_operating_point_can_come_from_a_source_that_a_sister_run_left_out(
         )
 
 
+def test_a_sister_run_that_saw_test_patients_cannot_choose_the_operating_point(
+    films, run, tmp_path
+):
+    sister = tmp_path / "sister"
+    invoke(
+        train_main.command,
+        *("--data", films, "--out", sister, "--size", 32, "--epochs", 1, "--batch-size", 8),
+        *("--network", "resnet18", "--ema-decay", 0.8, "--leave-out", "person[1-4]_", "--seed", 2),
+    )
+    with pytest.raises(ExportError, match=r"saw \d+ of the run's test patients"):
+        invoke(
+            export_main.command,
+            *(run / "checkpoint.pt", tmp_path / "m.onnx", "--data", films, "--card", CARD),
+            *("--shifted-run", sister / "checkpoint.pt"),
+        )
+
+
 def test_a_comparison_counts_flips_and_names_the_worst_film():
     present = np.array([[True], [True], [False], [False]])
     reference = np.array([[0.9], [0.6], [0.4], [0.1]])

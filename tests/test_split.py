@@ -14,6 +14,7 @@ from train.split import (
     TRAIN,
     VALIDATION,
     Split,
+    leave_out,
     make_split,
     read_split,
     write_split,
@@ -87,14 +88,27 @@ def test_the_order_of_the_films_decides_nothing(films: list[Film]) -> None:
         assert make_split(listed, 1) == make_split(listed[::-1], 1)
 
 
-def test_a_source_left_out_is_on_no_other_side(films: list[Film]) -> None:
+def test_a_source_left_out_neither_trains_nor_chooses(films: list[Film]) -> None:
     """Whole patients are left out: person7's every film, though one name alone is found."""
-    split = make_split(films, 1, leave_out=r"person7_virus_0|^IM-1\d-")
-    expected = {"person7"} | {f"IM-1{i}" for i in range(10)}
-    found = sides(split)
-    assert found[LEFT_OUT] == expected
-    assert len(split[LEFT_OUT]) == 3 + 10
-    assert not expected & (found[TRAIN] | found[VALIDATION] | found[TEST])
+    whole = make_split(films, 1)
+    split = leave_out(whole, r"person7_virus_0|^IM-1\d-")
+    source = {"person7"} | {f"IM-1{i}" for i in range(10)}
+    found, before = sides(split), sides(whole)
+    assert found[LEFT_OUT] == source & (before[TRAIN] | before[VALIDATION])
+    assert len(found[LEFT_OUT]) > 5
+    assert found[TRAIN] == before[TRAIN] - source
+    assert found[VALIDATION] == before[VALIDATION] - source
+
+
+def test_a_source_left_out_does_not_move_the_test_films(films: list[Film]) -> None:
+    """Sister runs with one seed share the test patients, so that none chooses with them."""
+    whole = make_split(films, 1)
+    assert leave_out(whole, "^IM-[1-5]")[TEST] == whole[TEST]
+
+
+def test_sources_can_be_left_out_one_after_the_other(films: list[Film]) -> None:
+    whole = make_split(films, 1)
+    assert leave_out(leave_out(whole, "^IM-1"), "^IM-2") == leave_out(whole, "^IM-[12]")
 
 
 def test_without_a_source_to_leave_out_none_is(films: list[Film]) -> None:
@@ -103,12 +117,17 @@ def test_without_a_source_to_leave_out_none_is(films: list[Film]) -> None:
 
 def test_a_source_that_is_not_there_cannot_be_left_out(films: list[Film]) -> None:
     with pytest.raises(TrainError, match="--leave-out Montgomery finds no film"):
-        make_split(films, 1, leave_out="Montgomery")
+        leave_out(make_split(films, 1), "Montgomery")
+
+
+def test_a_source_that_is_all_there_is_of_a_label_cannot_be_left_out(films: list[Film]) -> None:
+    with pytest.raises(TrainError, match="The train films have none labelled no finding"):
+        leave_out(make_split(films, 1), "^IM-")
 
 
 def test_a_source_must_be_a_regular_expression(films: list[Film]) -> None:
     with pytest.raises(TrainError, match="--leave-out is not a regular expression"):
-        make_split(films, 1, leave_out="IM-(")
+        leave_out(make_split(films, 1), "IM-(")
 
 
 def test_too_few_patients_with_a_label_for_three_sides_are_refused() -> None:
@@ -119,7 +138,7 @@ def test_too_few_patients_with_a_label_for_three_sides_are_refused() -> None:
 
 
 def test_a_written_split_is_read_back(films: list[Film], tmp_path: Path) -> None:
-    split = make_split(films, 1, leave_out="person42_")
+    split = leave_out(make_split(films, 1), "person[4-9]")
     write_split(split, ROOT, tmp_path / "split.csv")
     assert read_split(tmp_path / "split.csv", films[::-1]) == split
 

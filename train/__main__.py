@@ -22,7 +22,17 @@ from .fit import EpochReport, Films, cache_films, fit, infer
 from .metrics import Interval, measure
 from .networks import NETWORKS, build
 from .plots import plot_learning, plot_roc, plot_scores
-from .split import LEFT_OUT, TEST, TRAIN, VALIDATION, Split, make_split, read_split, write_split
+from .split import (
+    LEFT_OUT,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Split,
+    leave_out,
+    make_split,
+    read_split,
+    write_split,
+)
 
 _DEFAULTS = TrainConfig()
 
@@ -70,7 +80,9 @@ config.json, split.csv, metrics.json, checkpoint.pt, snapshot.pt and pictures.
 )
 @click.option(
     "--leave-out",
-    help="Regular expression: patients with such a file name only serve to be tested on.",
+    "pattern",
+    help="Regular expression: patients with such a file name neither train nor choose; those of "
+    "the test films stay there, so that runs with one seed or --split share them.",
 )
 @click.option(
     "--split",
@@ -87,7 +99,7 @@ def command(
     no_class_weights: bool,
     no_augmentation: bool,
     patient_pattern: str,
-    leave_out: str | None,
+    pattern: str | None,
     split_path: Path | None,
     resume: bool,
     **settings: Any,
@@ -109,12 +121,14 @@ def command(
     film_set = load_films(roots, patient_pattern)
     own_split = out / "split.csv"
     if resume and own_split.exists():
-        split_path = own_split
+        split_path, pattern = own_split, None  # what is left out is written there
     split = (
         read_split(split_path, film_set.films)
         if split_path
-        else make_split(film_set.films, config.seed, leave_out=leave_out)
+        else make_split(film_set.films, config.seed)
     )
+    if pattern:
+        split = leave_out(split, pattern)
     out.mkdir(parents=True, exist_ok=True)
     write_split(split, roots[0], own_split)
     (out / "config.json").write_text(config.to_json(), encoding="utf-8")

@@ -30,34 +30,20 @@ def make_split(
     seed: int,
     validation_part: float = 0.1,
     test_part: float = 0.1,
-    leave_out: str | None = None,
 ) -> Split:
     """Deal whole patient groups out, stratified by label.
 
-    leave_out: a regular expression; groups with a film whose name it finds go to LEFT_OUT.
-    Raises TrainError: a split would lack a label; leave_out is no regular expression or finds
-    nothing.
+    Raises TrainError: a split would lack a label.
     """
-    try:
-        left_out = re.compile(leave_out) if leave_out else None
-    except re.error as exc:
-        raise TrainError(f"--leave-out is not a regular expression ({exc}).") from exc
     groups: dict[str, list[Film]] = defaultdict(list)
     for film in films:
         groups[film.group].append(film)
     parts: dict[str, list[Film]] = {TRAIN: [], VALIDATION: [], TEST: [], LEFT_OUT: []}
     strata: dict[str, list[str]] = defaultdict(list)
     for name, group in groups.items():
-        if left_out and any(left_out.search(film.path.name) for film in group):
-            parts[LEFT_OUT] += group
-        else:
-            counts = Counter(film.label for film in group)
-            # Of labels that are equally frequent the first by name, whatever the films' order.
-            strata[min(counts, key=lambda label: (-counts[label], label))].append(name)
-    if left_out and not parts[LEFT_OUT]:
-        raise TrainError(
-            f"--leave-out {leave_out} finds no film.", "Check it against the films' names."
-        )
+        counts = Counter(film.label for film in group)
+        # Of labels that are equally frequent the first by name, whatever the films' order.
+        strata[min(counts, key=lambda label: (-counts[label], label))].append(name)
     rng = random.Random(seed)
     for label in sorted(strata):
         names = sorted(strata[label])
@@ -78,6 +64,37 @@ def make_split(
     split = Split({name: tuple(sorted(part, key=_by_path)) for name, part in parts.items()})
     check_split(split)
     return split
+
+
+def leave_out(split: Split, pattern: str) -> Split:
+    """Keep a source from training and from choosing: its patients go from TRAIN and VALIDATION to
+    LEFT_OUT. TEST stays as it is, so that a run with the same split, left whole, and choices made
+    on LEFT_OUT for it, never see the same test patients.
+
+    pattern: a regular expression; it takes every patient with a film whose name it finds.
+    Raises TrainError: it is no regular expression, finds nothing, or leaves a side without a label.
+    """
+    try:
+        found = re.compile(pattern).search
+    except re.error as exc:
+        raise TrainError(f"--leave-out is not a regular expression ({exc}).") from exc
+    chosen = (*split[TRAIN], *split[VALIDATION])
+    groups = {film.group for film in chosen if found(film.path.name)}
+    if not groups:
+        raise TrainError(
+            f"--leave-out {pattern} finds no film to train on.",
+            "Check it against the films' names.",
+        )
+    kept = {
+        name: tuple(film for film in split[name] if film.group not in groups)
+        for name in (TRAIN, VALIDATION)
+    }
+    moved = [film for film in chosen if film.group in groups]
+    films = {**split.films, **kept}
+    films[LEFT_OUT] = tuple(sorted((*films[LEFT_OUT], *moved), key=_by_path))
+    result = Split(films)
+    check_split(result)
+    return result
 
 
 def check_split(split: Split) -> None:
