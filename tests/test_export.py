@@ -71,7 +71,7 @@ def exported(films, run, tmp_path_factory) -> Path:
     output = invoke(
         export_main.command, run / "checkpoint.pt", out, "--data", films, "--card", CARD
     )
-    assert "int8 from fp32 ONNX" in output
+    assert "int8, 0 convs in fp32" in output
     return out
 
 
@@ -234,6 +234,23 @@ def test_a_sister_run_that_saw_test_patients_cannot_choose_the_operating_point(
             *(run / "checkpoint.pt", tmp_path / "m.onnx", "--data", films, "--card", CARD),
             *("--shifted-run", sister / "checkpoint.pt"),
         )
+
+
+def test_export_tries_every_recipe_before_it_refuses(films, run, tmp_path, monkeypatch):
+    tried = []
+
+    def quantize(model, inputs, n_fp32_convs):
+        tried.append(n_fp32_convs)
+        return quantized(model, inputs, n_fp32_convs)
+
+    quantized = export_main.quantize
+    monkeypatch.setattr(export_main, "quantize", quantize)
+    monkeypatch.setattr(export_main, "INT8", Tolerance(auroc=0, flips=0, probability=0))
+    out = tmp_path / "m.onnx"
+    with pytest.raises(ExportError, match=r"3 convs in fp32 differs too much.*Nothing was written"):
+        invoke(export_main.command, run / "checkpoint.pt", out, "--data", films, "--card", CARD)
+    assert tried == [0, 3]
+    assert not out.exists()
 
 
 def test_a_comparison_counts_flips_and_names_the_worst_film():
