@@ -242,11 +242,7 @@ def _card(
             licence=text.training_data.licence,
             attribution=text.training_data.attribution,
         ),
-        recipe={
-            name: str(value)
-            for name, value in dataclasses.asdict(run.config).items()
-            if name != "input"
-        },
+        recipe=run.recipe,
         quantization=quantization,
         figures=(),
         intended_use=text.intended_use,

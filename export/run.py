@@ -1,9 +1,12 @@
 """A training run as export needs it: the checkpoint, its settings and its films."""
 
+import dataclasses
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from train.average import AVERAGED
 from train.checkpoint import Checkpoint, load_checkpoint
 from train.config import TrainConfig
 from train.films import load_films
@@ -14,12 +17,15 @@ from .errors import ExportError
 
 @dataclass(frozen=True)
 class Run:
-    """What a folder of `python -m train` holds; name is the folder's."""
+    """What a folder of `python -m train` or `python -m train.average` holds.
 
-    name: str
+    recipe: how it was trained, for the model card; of a mean, how each part of it was.
+    """
+
     checkpoint: Checkpoint
     config: TrainConfig
     split: Split
+    recipe: dict[str, str]
 
 
 def read_run(checkpoint_path: Path, roots: Sequence[Path]) -> Run:
@@ -30,9 +36,26 @@ def read_run(checkpoint_path: Path, roots: Sequence[Path]) -> Run:
             f"There is no split.csv beside {checkpoint_path}.",
             "Name the checkpoint.pt inside the run folder that `python -m train` made.",
         )
+    config = TrainConfig.read(folder / "config.json")
     return Run(
-        folder.name,
         load_checkpoint(checkpoint_path),
-        TrainConfig.read(folder / "config.json"),
+        config,
         read_split(folder / "split.csv", load_films(roots).films),
+        _recipe(folder, config),
     )
+
+
+def _recipe(folder: Path, config: TrainConfig) -> dict[str, str]:
+    averaged = folder / AVERAGED
+    settings = [dataclasses.asdict(config)]
+    if averaged.is_file():
+        settings = json.loads(averaged.read_text(encoding="utf-8"))
+    # The card says the input elsewhere.
+    texts = [{k: str(v) for k, v in one.items() if k != "input"} for one in settings]
+    if len(texts) == 1:
+        return texts[0]
+    recipe = {"weights": f"the mean of {len(texts)} runs, batch norm taken anew"}
+    for name, first in texts[0].items():
+        values = [one[name] for one in texts]
+        recipe[name] = first if len(set(values)) == 1 else " | ".join(values)
+    return recipe

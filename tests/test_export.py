@@ -1,7 +1,9 @@
 """Export: the whole line on made films, and each thing that must not be written."""
 
+import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from click.testing import CliRunner
 
 import export.__main__ as export_main
@@ -21,6 +24,8 @@ from export.errors import ExportError
 from export.evaluate import command as evaluate_command
 from export.operating_point import fit_temperature, fit_threshold, to_probability
 from tests.conftest import ROOT
+from train.average import command as average_command
+from train.checkpoint import load_checkpoint, save_checkpoint
 
 CARD = ROOT / "export" / "cards" / "pneumonia-children.toml"
 
@@ -140,8 +145,6 @@ def test_evaluate_prints_what_the_card_says(exported, films, run):
 
 
 def test_evaluate_names_labels_that_the_model_does_not_know(exported, films, tmp_path):
-    import shutil
-
     other = tmp_path / "films"
     shutil.copytree(films, other)
     (other / "PNEUMONIA").rename(other / "TUBERCULOSIS")
@@ -234,6 +237,68 @@ def test_a_sister_run_that_saw_test_patients_cannot_choose_the_operating_point(
             *(run / "checkpoint.pt", tmp_path / "m.onnx", "--data", films, "--card", CARD),
             *("--shifted-run", sister / "checkpoint.pt"),
         )
+
+
+@pytest.fixture(scope="session")
+def second_run(films, run, tmp_path_factory) -> Path:
+    """A run that goes on from the first one's weights, on its split."""
+    out = tmp_path_factory.mktemp("runs") / "second"
+    torch.save(load_checkpoint(run / "checkpoint.pt").state, out.with_suffix(".pth"))
+    invoke(
+        train_main.command,
+        *("--data", films, "--out", out, "--size", 32, "--epochs", 2, "--batch-size", 8),
+        *("--network", "resnet18", "--ema-decay", 0.8, "--no-augmentation", "--seed", 2),
+        *("--split", run / "split.csv", "--init", out.with_suffix(".pth")),
+    )
+    return out
+
+
+def test_the_mean_of_runs_is_a_run_that_export_takes(films, run, second_run, tmp_path):
+    mean, out = tmp_path / "mean", tmp_path / "m.onnx"
+    checkpoints = [folder / "checkpoint.pt" for folder in (run, second_run)]
+    invoke(average_command, *checkpoints, "--data", films, "--out", mean)
+    assert (mean / "split.csv").read_bytes() == (run / "split.csv").read_bytes()
+    assert {"metrics.json", "roc-pneumonia.png"} <= {path.name for path in mean.iterdir()}
+    weights, *parts = (
+        load_checkpoint(path).state["conv1.weight"]
+        for path in (mean / "checkpoint.pt", *checkpoints)
+    )
+    assert not torch.equal(*parts)
+    torch.testing.assert_close(weights, (parts[0] + parts[1]) / 2)
+
+    invoke(export_main.command, mean / "checkpoint.pt", out, "--data", films, "--card", CARD)
+    recipe = load_model(out, "cpu").card.recipe
+    assert recipe["weights"] == "the mean of 2 runs, batch norm taken anew"
+    assert (recipe["epochs"], recipe["seed"]) == ("4 | 2", "1 | 2")
+    assert recipe["network"] == "resnet18"
+
+
+def test_runs_that_cannot_be_averaged_are_named(films, run, second_run, tmp_path):
+    def average(*folders: Path, out: Path = tmp_path / "mean") -> None:
+        checkpoints = [folder / "checkpoint.pt" for folder in folders]
+        invoke(average_command, *checkpoints, "--data", films, "--out", out)
+
+    with pytest.raises(CxrEdgeError, match="nothing to average"):
+        average(run)
+    with pytest.raises(CxrEdgeError, match="already there"):
+        average(run, second_run, out=run)
+    with pytest.raises(CxrEdgeError, match="There is no file"):
+        average(run, tmp_path / "none")
+    other_split = tmp_path / "other"
+    shutil.copytree(second_run, other_split)
+    (other_split / "split.csv").write_bytes((run / "split.csv").read_bytes() + b"\n")
+    with pytest.raises(CxrEdgeError, match="trained on another split"):
+        average(run, other_split)
+    other_finding = tmp_path / "finding"
+    shutil.copytree(second_run, other_finding)
+    checkpoint = load_checkpoint(other_finding / "checkpoint.pt")
+    save_checkpoint(
+        dataclasses.replace(checkpoint, findings=("tuberculosis",)),
+        other_finding / "checkpoint.pt",
+    )
+    with pytest.raises(CxrEdgeError, match="other findings"):
+        average(run, other_finding)
+    assert not (tmp_path / "mean").exists()
 
 
 def test_export_tries_every_recipe_before_it_refuses(films, run, tmp_path, monkeypatch):

@@ -2,29 +2,24 @@
 
 import dataclasses
 import json
-import platform
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 import torch
 from tqdm import tqdm
 
 from .augment import NO_AUGMENTATION
 from .checkpoint import Checkpoint, initialise, save_checkpoint
-from .commands import CONTEXT, data_option, run_command
+from .commands import CONTEXT, data_option, film_bar, run_command
 from .config import TrainConfig, default_input_spec
 from .errors import TrainError
-from .films import KERMANY_PATIENT, Film, FilmSet, load_films
-from .fit import EpochReport, Films, cache_films, fit, infer
-from .metrics import Interval, measure
+from .films import KERMANY_PATIENT, FilmSet, load_films
+from .fit import EpochReport, cache_films, fit
 from .networks import NETWORKS, build
-from .plots import plot_learning, plot_roc, plot_scores
+from .plots import plot_learning
+from .report import write_report
 from .split import (
-    LEFT_OUT,
-    TEST,
     TRAIN,
     VALIDATION,
     Split,
@@ -139,7 +134,7 @@ def command(
     if init_path:
         initialise(network, init_path, config.input.mean, config.input.std)
     films = {
-        name: cache_films(part, film_set.findings, config.input, _film_bar, f"reading {name}")
+        name: cache_films(part, film_set.findings, config.input, film_bar, f"reading {name}")
         for name, part in split.films.items()
         if part
     }
@@ -169,66 +164,7 @@ def command(
     checkpoint = Checkpoint(config.network, film_set.findings, config.input.channels, state)
     save_checkpoint(checkpoint, out / "checkpoint.pt")
     plot_learning(reports, out / "learning.png")
-    _evaluate(checkpoint, films, config, film_set, out)
-
-
-def _evaluate(
-    checkpoint: Checkpoint,
-    films: dict[str, Films],
-    config: TrainConfig,
-    film_set: FilmSet,
-    out: Path,
-) -> None:
-    """Measure each split at 0.5 (operating points are export's matter), print, write and draw."""
-    network = checkpoint.build()
-    # Films of a left-out source may all have one label; the test films' other label completes it.
-    sets = {name: part for name, part in films.items() if name in (VALIDATION, TEST)}
-    if LEFT_OUT in films:
-        sets["left out, and test"] = _joined(films[LEFT_OUT], films[TEST])
-    metrics: dict[str, Any] = {}
-    probabilities = {
-        name: 1 / (1 + np.exp(-infer(network, part, config.input))) for name, part in sets.items()
-    }
-    for k, finding in enumerate(checkpoint.findings):
-        curves = {}
-        for name, part in sets.items():
-            present = part.labels[:, k].numpy() > 0.5
-            figures = measure(present, probabilities[name][:, k], 0.5, part.patients)
-            metrics.setdefault(finding, {})[name] = _as_json(figures) | {"n_films": len(part)}
-            curves[name] = (present, probabilities[name][:, k])
-            click.echo(f"{finding}, {name} ({len(part)} films):")
-            for figure, interval in figures.items():
-                click.echo(f"  {figure:12} {interval}")
-        plot_roc(curves, out / f"roc-{finding.replace(' ', '-')}.png")
-        plot_scores(*curves[TEST], 0.5, finding, out / f"scores-{finding.replace(' ', '-')}.png")
-    record = {
-        "figures": metrics,
-        "data": {
-            "digest": film_set.digest,
-            "n_films": len(film_set.films),
-            "exact_duplicates_left_aside": [path.name for path in film_set.duplicates],
-            "contradicting_duplicates_left_aside": [path.name for path in film_set.contradictions],
-        },
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-    }
-    (out / "metrics.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-    click.echo(f"Written to {out}. Next: python -m export {out / 'checkpoint.pt'} OUT.onnx")
-
-
-def _joined(first: Films, second: Films) -> Films:
-    return Films(
-        torch.cat([first.pixels, second.pixels]),
-        torch.cat([first.labels, second.labels]),
-        first.patients + second.patients,
-    )
-
-
-def _as_json(figures: dict[str, Interval]) -> dict[str, Any]:
-    # NaN is no JSON: a figure that one label alone does not determine is null.
-    return {
-        name: {k: None if np.isnan(v) else v for k, v in dataclasses.asdict(interval).items()}
-        for name, interval in figures.items()
-    }
+    write_report(checkpoint, films, config.input, film_set, out)
 
 
 def _earlier_reports(out: Path) -> list[EpochReport]:
@@ -250,10 +186,6 @@ def _say_data(film_set: FilmSet, split: Split) -> None:
             counts = [f"{sum(film.label == label for film in films)} {label}" for label in labels]
             n_patients = len({film.group for film in films})
             click.echo(f"  {name:10} {', '.join(counts)}; {n_patients} patients")
-
-
-def _film_bar(films: Sequence[Film], title: str) -> Iterator[Film]:
-    return iter(tqdm(films, title, leave=False, disable=None))
 
 
 if __name__ == "__main__":

@@ -5,24 +5,27 @@ mean of their weights keeps what each learned at the cost of one network (Wortsm
 arXiv:2203.05482). Batch-norm statistics do not average; they are taken anew on augmented films.
 """
 
+import dataclasses
+import json
 import shutil
 from pathlib import Path
 
 import click
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from .augment import augment
-from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from .commands import CONTEXT, data_option, run_command
+from .checkpoint import load_checkpoint, save_checkpoint
+from .commands import CONTEXT, data_option, film_bar, run_command
 from .config import TrainConfig
 from .errors import TrainError
 from .films import load_films
 from .fit import Films, cache_films, to_input
+from .report import write_report
 from .split import TRAIN, read_split
 
 N_FILMS = 512  # enough for batch-norm statistics
+AVERAGED = "averaged.json"  # the settings of the runs that went into the mean
 
 
 @click.command(
@@ -31,7 +34,7 @@ N_FILMS = 512  # enough for batch-norm statistics
 Example:
   python -m train.average runs/a/checkpoint.pt runs/b/checkpoint.pt --data films/ --out runs/mean
 
-The first run's settings and split are taken over.
+The first run's settings and split are taken over; averaged.json holds the settings of all.
 """,
 )
 @click.argument("checkpoints", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -54,26 +57,27 @@ def command(checkpoints: tuple[Path, ...], roots: tuple[Path, ...], out: Path) -
                 "Train with --split of the first run: else test films were trained on.",
             )
     config = TrainConfig.read(first / "config.json")
-    split = read_split(first / "split.csv", load_films(roots).films)
-    chosen = split[TRAIN][:: max(1, len(split[TRAIN]) // N_FILMS)]
-    films = cache_films(
-        chosen,
-        parts[0].findings,
-        config.input,
-        lambda films, title: iter(tqdm(films, title, leave=False, disable=None)),
-        "reading train",
-    )
+    film_set = load_films(roots)
+    split = read_split(first / "split.csv", film_set.films)
+    few = max(1, len(split[TRAIN]) // N_FILMS)
+    parts_of_split = {**split.films, TRAIN: split[TRAIN][::few]}
+    films = {
+        name: cache_films(part, parts[0].findings, config.input, film_bar, f"reading {name}")
+        for name, part in parts_of_split.items()
+        if part
+    }
     network = parts[0].build()
     network.load_state_dict(mean_of([part.state for part in parts]))
-    renew_batch_norm(network, films, config)
+    renew_batch_norm(network, films[TRAIN], config)
+    mean = dataclasses.replace(parts[0], state=network.state_dict())
     out.mkdir(parents=True)
     for name in ("config.json", "split.csv"):
         shutil.copyfile(first / name, out / name)
-    save_checkpoint(
-        Checkpoint(parts[0].network, parts[0].findings, parts[0].channels, network.state_dict()),
-        out / "checkpoint.pt",
-    )
+    configs = [json.loads((path.parent / "config.json").read_text("utf-8")) for path in checkpoints]
+    (out / AVERAGED).write_text(json.dumps(configs, indent=1), encoding="utf-8")
+    save_checkpoint(mean, out / "checkpoint.pt")
     click.echo(f"{len(parts)} checkpoints averaged into {out / 'checkpoint.pt'}.")
+    write_report(mean, films, config.input, film_set, out)
 
 
 def mean_of(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
