@@ -26,6 +26,8 @@ from export.operating_point import fit_temperature, fit_threshold, to_probabilit
 from tests.conftest import ROOT
 from train.average import command as average_command
 from train.checkpoint import load_checkpoint, save_checkpoint
+from train.stress import STRESSES
+from train.stress import command as stress_command
 
 CARD = ROOT / "export" / "cards" / "pneumonia-children.toml"
 
@@ -271,6 +273,16 @@ def test_the_mean_of_runs_is_a_run_that_export_takes(films, run, second_run, tmp
     assert recipe["weights"] == "the mean of 2 runs, batch norm taken anew"
     assert (recipe["epochs"], recipe["seed"]) == ("4 | 2", "1 | 2")
     assert recipe["network"] == "resnet18"
+
+
+def test_a_stress_test_starts_from_the_threshold_of_the_untouched_films(films, run):
+    output = invoke(stress_command, run / "checkpoint.pt", "--data", films, "--sensitivity", 0.5)
+    assert "pneumonia: present in 4, absent in 4" in output
+    (untouched,) = (line for line in output.splitlines() if "as they are" in line)
+    assert "sensitivity 0.500" in untouched
+    assert len(output.splitlines()) == 1 + len(STRESSES)
+    with pytest.raises(CxrEdgeError, match="no left out films"):
+        invoke(stress_command, run / "checkpoint.pt", "--data", films, "--part", "left out")
 
 
 def test_runs_that_cannot_be_averaged_are_named(films, run, second_run, tmp_path):

@@ -28,8 +28,8 @@ class Augmentation:
     contrast: float = 0.2
     brightness: float = 0.08
     rotation_deg: float = 12.0
-    zoom: float = 0.22
-    stretch: float = 0.12
+    zoom: float = 0.26
+    stretch: float = 0.2
     shear: float = 0.08
     shift: float = 0.06
     flip: float = 0.5
