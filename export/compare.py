@@ -23,7 +23,7 @@ class Tolerance:
 
 # The same arithmetic in another order.
 FP32 = Tolerance(auroc=1e-6, flips=0.0, probability=1e-3)
-INT8 = Tolerance(auroc=0.001, flips=0.01, probability=0.2)
+INT8 = Tolerance(auroc=0.001, flips=0.005, probability=0.2)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ Example:
   python -m train.average runs/a/checkpoint.pt runs/b/checkpoint.pt --data films/ --out runs/mean
 
 The first run's settings and split are taken over; averaged.json holds the settings of all.
+A checkpoint named twice counts twice.
 """,
 )
 @click.argument("checkpoints", nargs=-1, required=True, type=click.Path(path_type=Path))
