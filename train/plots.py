@@ -63,7 +63,7 @@ def plot_scores(
     axis.set_yscale("symlog", linthresh=10)
     axis.set_xlabel(f"probability of {finding}")
     axis.set_ylabel("films")
-    axis.legend()
+    axis.legend(loc="upper center")
     _save(figure, path)
 
 
