@@ -198,7 +198,10 @@ def _with_test_figures(run: Run, card: ModelCard, model: Model) -> ModelCard:
     """The card with what the int8 model gives on the test films."""
     films = run.split[TEST]
     figures, points = [], []
-    where = f"test films of {card.training_data.name}, patients unseen in training and choosing"
+    where = (
+        f"test films of {card.training_data.name}, patients unseen in training and in choosing "
+        "the operating point"
+    )
     measured = evaluate(model, films)
     for point in card.operating_points:
         of_finding = measured[point.finding]
