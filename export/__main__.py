@@ -89,7 +89,6 @@ def command(
     text = read_card_text(card_path)
     run = read_run(checkpoint, roots)
     shifted = read_run(shifted_path, roots) if shifted_path else None
-
     shifted_points = _shifted_points(run, shifted, min_sensitivity) if shifted else None
 
     findings = run.checkpoint.findings
@@ -103,24 +102,29 @@ def command(
         network = run.checkpoint.build()
         logits_torch = np.concatenate([network(torch.from_numpy(x)).numpy() for x in inputs])
     logits_fp32 = _logits(fp32, run, text, inputs)
+    same = compare(
+        "fp32 ONNX from torch",
+        to_probability(logits_torch, 1.0),
+        to_probability(logits_fp32, 1.0),
+        present,
+        [0.5] * len(findings),
+        paths,
+    )
+    click.echo(str(same))
+    require(same, FP32)
 
     for n_fp32_convs in FP32_CONVS:
         int8 = quantize(fp32, range_inputs, n_fp32_convs)
         logits_int8 = _logits(int8, run, text, inputs)
         temperature = fit_temperature(logits_int8, present)
-        p_torch, p_fp32, p_int8 = (
-            to_probability(logits, temperature)
-            for logits in (logits_torch, logits_fp32, logits_int8)
-        )
+        p_fp32, p_int8 = (to_probability(z, temperature) for z in (logits_fp32, logits_int8))
         points = shifted_points or _points(
             findings, present, p_int8, min_sensitivity, "validation films"
         )
         thresholds = [point.threshold for point in points]
-        same = compare("fp32 ONNX from torch", p_torch, p_fp32, present, thresholds, paths)
-        kept = f"int8, {n_fp32_convs} convs in fp32"
-        quantized = compare(kept, p_fp32, p_int8, present, thresholds, paths)
-        click.echo(f"{same}\n{quantized}")
-        require(same, FP32)
+        name = f"int8, {n_fp32_convs} convs in fp32"
+        quantized = compare(name, p_fp32, p_int8, present, thresholds, paths)
+        click.echo(str(quantized))
         if not faults(quantized, INT8):
             break
     require(quantized, INT8)

@@ -29,12 +29,13 @@ from .errors import ExportError
 
 def recipe(n_fp32_convs: int) -> dict[str, str]:
     """How `quantize` worked, for the model card."""
+    first = f", and the first {n_fp32_convs} convolutions" if n_fp32_convs else ""
     return {
         "format": "QDQ",
         "activations": "uint8",
         "weights": "int8 per channel, 7 bits (reduce_range)",
         "ranges": "minimum and maximum over the range films",
-        "fp32": f"the head, its bias corrected, and the first {n_fp32_convs} convolutions",
+        "fp32": f"the head, its bias corrected{first}",
         "onnxruntime": onnxruntime.__version__,
     }
 

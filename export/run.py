@@ -1,14 +1,12 @@
 """A training run as export needs it: the checkpoint, its settings and its films."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from train.average import AVERAGED
 from train.checkpoint import Checkpoint, load_checkpoint
-from train.config import TrainConfig
+from train.config import TrainConfig, settings_of
 from train.films import load_films
 from train.split import Split, read_split
 
@@ -36,22 +34,19 @@ def read_run(checkpoint_path: Path, roots: Sequence[Path]) -> Run:
             f"There is no split.csv beside {checkpoint_path}.",
             "Name the checkpoint.pt inside the run folder that `python -m train` made.",
         )
-    config = TrainConfig.read(folder / "config.json")
     return Run(
         load_checkpoint(checkpoint_path),
-        config,
+        TrainConfig.read(folder / "config.json"),
         read_split(folder / "split.csv", load_films(roots).films),
-        _recipe(folder, config),
+        _recipe(settings_of(folder)),
     )
 
 
-def _recipe(folder: Path, config: TrainConfig) -> dict[str, str]:
-    averaged = folder / AVERAGED
-    settings = [dataclasses.asdict(config)]
-    if averaged.is_file():
-        settings = json.loads(averaged.read_text(encoding="utf-8"))
+def _recipe(settings: Sequence[TrainConfig]) -> dict[str, str]:
     # The card says the input elsewhere.
-    texts = [{k: str(v) for k, v in one.items() if k != "input"} for one in settings]
+    texts = [
+        {k: str(v) for k, v in dataclasses.asdict(one).items() if k != "input"} for one in settings
+    ]
     if len(texts) == 1:
         return texts[0]
     recipe = {"weights": f"the mean of {len(texts)} runs, batch norm taken anew"}

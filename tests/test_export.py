@@ -23,6 +23,7 @@ from export.compare import Tolerance, compare, require
 from export.errors import ExportError
 from export.evaluate import command as evaluate_command
 from export.operating_point import fit_temperature, fit_threshold, to_probability
+from export.quantize import _shift_logits
 from tests.conftest import ROOT
 from train.average import command as average_command
 from train.checkpoint import load_checkpoint, save_checkpoint
@@ -296,6 +297,18 @@ def test_runs_that_cannot_be_averaged_are_named(films, run, second_run, tmp_path
         average(run, second_run, out=run)
     with pytest.raises(CxrEdgeError, match="There is no file"):
         average(run, tmp_path / "none")
+    with pytest.raises(CxrEdgeError, match=r"no split\.csv beside"):
+        alone = tmp_path / "alone"
+        alone.mkdir()
+        for name in ("checkpoint.pt", "config.json"):
+            shutil.copyfile(run / name, alone / name)
+        average(run, alone)
+    with pytest.raises(CxrEdgeError, match="not the configuration of a run"):
+        (alone / "config.json").unlink()
+        average(run, alone)
+    with pytest.raises(CxrEdgeError, match="is a mean itself"):
+        (alone / "averaged.json").write_text("[]")
+        average(run, alone)
     other_split = tmp_path / "other"
     shutil.copytree(second_run, other_split)
     (other_split / "split.csv").write_bytes((run / "split.csv").read_bytes() + b"\n")
@@ -311,6 +324,21 @@ def test_runs_that_cannot_be_averaged_are_named(films, run, second_run, tmp_path
     with pytest.raises(CxrEdgeError, match="other findings"):
         average(run, other_finding)
     assert not (tmp_path / "mean").exists()
+
+
+def test_export_takes_the_first_recipe_that_is_faithful(films, run, tmp_path, monkeypatch):
+    def quantize(model, inputs, n_fp32_convs):
+        int8 = quantized(model, inputs, n_fp32_convs)
+        if n_fp32_convs == 0:
+            _shift_logits(int8, np.float32([3]))
+        return int8
+
+    quantized = export_main.quantize
+    monkeypatch.setattr(export_main, "quantize", quantize)
+    out = tmp_path / "m.onnx"
+    invoke(export_main.command, run / "checkpoint.pt", out, "--data", films, "--card", CARD)
+    kept = load_model(out, "cpu").card.quantization["fp32"]
+    assert kept == "the head, its bias corrected, and the first 3 convolutions"
 
 
 def test_export_tries_every_recipe_before_it_refuses(films, run, tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .augment import augment
 from .checkpoint import load_checkpoint, save_checkpoint
 from .commands import CONTEXT, data_option, film_bar, run_command
-from .config import TrainConfig
+from .config import AVERAGED, TrainConfig
 from .errors import TrainError
 from .films import load_films
 from .fit import Films, cache_films, to_input
@@ -25,7 +25,6 @@ from .report import write_report
 from .split import TRAIN, read_split
 
 N_FILMS = 512  # enough for batch-norm statistics
-AVERAGED = "averaged.json"  # the settings of the runs that went into the mean
 
 
 @click.command(
@@ -49,15 +48,19 @@ def command(checkpoints: tuple[Path, ...], roots: tuple[Path, ...], out: Path) -
         raise TrainError(f"{out} is already there.", "Name another folder as --out.")
     parts = [load_checkpoint(path) for path in checkpoints]
     first = checkpoints[0].parent
+    configs = []
     for path, part in zip(checkpoints, parts, strict=True):
+        if (path.parent / AVERAGED).exists():
+            raise TrainError(f"{path} is a mean itself.", "Name the runs that it is the mean of.")
+        configs.append(TrainConfig.read(path.parent / "config.json"))
         if (part.network, part.findings) != (parts[0].network, parts[0].findings):
             raise TrainError(f"{path} is of another network or has other findings.")
-        if (path.parent / "split.csv").read_bytes() != (first / "split.csv").read_bytes():
+        if _split_of(path) != _split_of(checkpoints[0]):
             raise TrainError(
                 f"{path} was trained on another split.",
                 "Train with --split of the first run: else test films were trained on.",
             )
-    config = TrainConfig.read(first / "config.json")
+    config = configs[0]
     film_set = load_films(roots)
     split = read_split(first / "split.csv", film_set.films)
     few = max(1, len(split[TRAIN]) // N_FILMS)
@@ -74,11 +77,21 @@ def command(checkpoints: tuple[Path, ...], roots: tuple[Path, ...], out: Path) -
     out.mkdir(parents=True)
     for name in ("config.json", "split.csv"):
         shutil.copyfile(first / name, out / name)
-    configs = [json.loads((path.parent / "config.json").read_text("utf-8")) for path in checkpoints]
-    (out / AVERAGED).write_text(json.dumps(configs, indent=1), encoding="utf-8")
+    settings = [dataclasses.asdict(config) for config in configs]
+    (out / AVERAGED).write_text(json.dumps(settings, indent=1), encoding="utf-8")
     save_checkpoint(mean, out / "checkpoint.pt")
     click.echo(f"{len(parts)} checkpoints averaged into {out / 'checkpoint.pt'}.")
     write_report(mean, films, config.input, film_set, out)
+
+
+def _split_of(checkpoint: Path) -> bytes:
+    path = checkpoint.parent / "split.csv"
+    if not path.is_file():
+        raise TrainError(
+            f"There is no split.csv beside {checkpoint}.",
+            "Name the checkpoint.pt inside the run folder that `python -m train` made.",
+        )
+    return path.read_bytes()
 
 
 def mean_of(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:

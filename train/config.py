@@ -4,11 +4,14 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cxr_edge.model_card import InputSpec
 
 from .augment import Augmentation
 from .errors import TrainError
+
+AVERAGED = "averaged.json"  # in a run folder that holds a mean: the settings of its runs
 
 
 def default_input_spec(size_px: int = 224) -> InputSpec:
@@ -61,15 +64,32 @@ class TrainConfig:
     @classmethod
     def read(cls, path: Path) -> "TrainConfig":
         """Raises TrainError where the file is not one that to_json wrote."""
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            spec = data.pop("input")
-            for name in ("mean", "std"):
-                spec[name] = tuple(spec[name])
-            augmentation = Augmentation(**data.pop("augmentation"))
-            return cls(input=InputSpec(**spec), augmentation=augmentation, **data)
-        except (OSError, ValueError, TypeError, KeyError) as exc:
-            raise TrainError(
-                f"{path} is not the configuration of a run ({exc}).",
-                "Name a run folder that `python -m train` made.",
-            ) from exc
+        return _read(path)[0]
+
+
+def settings_of(folder: Path) -> list[TrainConfig]:
+    """The settings of a run folder: one run's, or those of each run that it is the mean of.
+
+    Raises TrainError where the folder does not hold them.
+    """
+    averaged = folder / AVERAGED
+    return _read(averaged if averaged.exists() else folder / "config.json")
+
+
+def _read(path: Path) -> list[TrainConfig]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return [_config(one) for one in ([data] if isinstance(data, dict) else data)]
+    except (OSError, ValueError, TypeError, KeyError) as exc:
+        raise TrainError(
+            f"{path} is not the configuration of a run ({exc}).",
+            "Name a run folder that `python -m train` made.",
+        ) from exc
+
+
+def _config(data: dict[str, Any]) -> TrainConfig:
+    spec = data.pop("input")
+    for name in ("mean", "std"):
+        spec[name] = tuple(spec[name])
+    augmentation = Augmentation(**data.pop("augmentation"))
+    return TrainConfig(input=InputSpec(**spec), augmentation=augmentation, **data)

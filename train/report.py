@@ -64,7 +64,10 @@ def write_report(
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }
     (out / "metrics.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-    click.echo(f"Written to {out}. Next: python -m export {out / 'checkpoint.pt'} OUT.onnx")
+    click.echo(
+        f"Written to {out}. Next: python -m export {out / 'checkpoint.pt'} OUT.onnx "
+        "--data FILMS --card CARD.toml"
+    )
 
 
 def _joined(first: Films, second: Films) -> Films:

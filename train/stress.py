@@ -5,6 +5,7 @@ the lungs. Here each of these is changed by itself and by a fixed amount; the th
 the untouched films put it.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -27,16 +28,19 @@ from .split import LEFT_OUT, TEST, VALIDATION, read_split
 
 def framed(films: Tensor, width: float, height: float) -> Tensor:
     """The middle of the films, as parts of width and height; above 1 their edge is repeated."""
-    matrix = torch.tensor([[width, 0, 0], [0, height, 0]]).repeat(len(films), 1, 1)
-    grid = F.affine_grid(matrix, list(films.shape), align_corners=False)
-    return F.grid_sample(films, grid, padding_mode="border", align_corners=False)
+    return _warped(films, [[width, 0.0, 0.0], [0.0, height, 0.0]])
 
 
 def turned(films: Tensor, degrees: float) -> Tensor:
-    angle = torch.tensor(degrees).deg2rad()
-    cos, sin = float(angle.cos()), float(angle.sin())
-    matrix = torch.tensor([[cos, -sin, 0], [sin, cos, 0]]).repeat(len(films), 1, 1)
-    grid = F.affine_grid(matrix, list(films.shape), align_corners=False)
+    """Counter-clockwise, about the middle."""
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    return _warped(films, [[cos, -sin, 0.0], [sin, cos, 0.0]])
+
+
+def _warped(films: Tensor, matrix: list[list[float]]) -> Tensor:
+    """matrix: 2 x 3, from the result's place to the film's, both from -1 to 1."""
+    theta = torch.tensor(matrix).repeat(len(films), 1, 1)
+    grid = F.affine_grid(theta, list(films.shape), align_corners=False)
     return F.grid_sample(films, grid, padding_mode="border", align_corners=False)
 
 
