@@ -2,29 +2,49 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .model_card import ModelCard
+from .model_card import SOFTMAX, ModelCard
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding in one radiograph; positive is probability >= threshold."""
+    """One finding in one radiograph; positive is probability >= threshold.
+
+    threshold: None for "no finding", which some models give a probability of its own and which is
+    never positive.
+    """
 
     name: str
     probability: float
-    threshold: float
+    threshold: float | None
 
     @property
     def positive(self) -> bool:
-        return self.probability >= self.threshold
+        return self.threshold is not None and self.probability >= self.threshold
 
     @property
     def score(self) -> int:
         """The probability as a whole number from 0 to 100."""
         return round(100 * self.probability)
+
+
+def to_probability(
+    logits: NDArray[Any], activation: str, temperature: float
+) -> NDArray[np.float64]:
+    """Logits (N, K) to probabilities (N, K), by a card's activation and temperature.
+
+    "sigmoid": each finding by itself. "softmax": the findings, "no finding" among them, exclude
+    each other, and a film's probabilities add up to 1.
+    """
+    scaled = logits.astype(np.float64) / temperature
+    if activation == SOFTMAX:
+        scaled = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        return np.asarray(scaled / scaled.sum(axis=1, keepdims=True))
+    return np.asarray(1 / (1 + np.exp(-np.clip(scaled, -60, 60))))
 
 
 def interpret(
@@ -35,14 +55,14 @@ def interpret(
     Positive findings come before negative ones, and the more probable first. thresholds: by
     finding, in place of the card's operating points.
     """
-    scaled = logits.astype(np.float64) / card.temperature
-    probabilities = 1 / (1 + np.exp(-np.clip(scaled, -60, 60)))
+    probabilities = to_probability(logits[None], card.activation, card.temperature)[0]
+    own = {point.finding: point.threshold for point in card.operating_points}
     findings = (
         Finding(
-            point.finding,
+            name,
             float(probability),
-            thresholds[point.finding] if thresholds else point.threshold,
+            thresholds[name] if thresholds and name in own else own.get(name),
         )
-        for point, probability in zip(card.operating_points, probabilities, strict=True)
+        for name, probability in zip(card.findings, probabilities, strict=True)
     )
     return tuple(sorted(findings, key=lambda f: (f.positive, f.probability), reverse=True))

@@ -4,18 +4,18 @@ Nothing here has a default: a fact that is missing is an error, never a guess.
 """
 
 import json
-import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, is_dataclass
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass
 
 from .errors import ModelError
+from .strict import from_data
 
 SCHEMA_VERSION = 1
 METADATA_KEY = "cxr_edge.model_card"
+SIGMOID, SOFTMAX = "sigmoid", "softmax"
+NO_FINDING = "no finding"
 
 _GET_A_MODEL = "Use a model written by `python -m export`."
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,11 @@ class Figure:
 class ModelCard:
     """Everything the runtime needs to know of a model, and everything a reader should.
 
-    findings: one per output, in the order of the logits (N, K).
-    temperature: probability = sigmoid(logit / temperature).
+    findings: one per output, in the order of the logits (N, K); where they exclude each other
+    "no finding" may be one of them.
+    activation, temperature: probability = activation(logit / temperature); see
+    interpret.to_probability.
+    operating_points: one per finding, "no finding" left out.
     recipe, quantization: how it was trained and quantized, as text by name.
     """
 
@@ -118,10 +121,15 @@ class ModelCard:
     def __post_init__(self) -> None:
         if not self.findings or len(set(self.findings)) != len(self.findings):
             raise ValueError("findings must be there, each once")
-        if tuple(point.finding for point in self.operating_points) != self.findings:
+        judged = tuple(name for name in self.findings if name != NO_FINDING)
+        if tuple(point.finding for point in self.operating_points) != judged:
             raise ValueError("there must be one operating point per finding, in the same order")
-        if self.activation != "sigmoid":
-            raise ValueError(f"activation is {self.activation!r}; this version knows 'sigmoid'")
+        if self.activation not in (SIGMOID, SOFTMAX):
+            raise ValueError(
+                f"activation is {self.activation!r}; this version knows 'sigmoid' and 'softmax'"
+            )
+        if self.activation == SIGMOID and judged != self.findings:
+            raise ValueError(f"{NO_FINDING!r} is an output only where findings exclude each other")
         if not self.temperature > 0:
             raise ValueError("temperature must be positive")
 
@@ -148,45 +156,6 @@ class ModelCard:
                 "Install the cxr-edge version that the model was made for, or export it again.",
             )
         try:
-            return _from_data(cls, data)
+            return from_data(cls, data)
         except (TypeError, ValueError) as exc:
             raise ModelError(f"The model card is not valid: {exc}.", _GET_A_MODEL) from exc
-
-
-def _from_data(kind: type[_T], data: Any, where: str = "") -> _T:
-    """Build a dataclass from parsed JSON, its types checked and no key missing or unknown."""
-    if not isinstance(data, dict):
-        raise TypeError(f"{where} must be an object")
-    prefix = f"{where}." if where else ""
-    hints = get_type_hints(kind)
-    if unknown := sorted(data.keys() - hints.keys()):
-        raise TypeError(f"{where or 'it'} has unknown {', '.join(unknown)}")
-    if missing := sorted(hints.keys() - data.keys()):
-        raise TypeError(f"{where or 'it'} lacks {', '.join(missing)}")
-    return kind(**{name: _typed(hint, data[name], prefix + name) for name, hint in hints.items()})
-
-
-def _typed(hint: Any, value: Any, name: str) -> Any:
-    """`value` as a dataclass, tuple, Mapping, finite float (an int will do), or exactly int or str.
-
-    Raises TypeError that names the key.
-    """
-    origin, args = get_origin(hint), get_args(hint)
-    if is_dataclass(hint) and isinstance(hint, type):
-        return _from_data(hint, value, name)
-    if origin is tuple and isinstance(value, list):
-        kinds = args[:1] * len(value) if args[-1] is Ellipsis else args
-        if len(kinds) == len(value):
-            return tuple(
-                _typed(kind, item, f"{name}[{index}]")
-                for index, (kind, item) in enumerate(zip(kinds, value, strict=True))
-            )
-    elif origin is Mapping and isinstance(value, dict):
-        return {key: _typed(args[1], item, f"{name}.{key}") for key, item in value.items()}
-    # By exact type: a bool is an int too.
-    elif hint is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
-        return float(value)
-    elif hint in (int, str) and type(value) is hint:
-        return value
-    wanted = hint.__name__ if isinstance(hint, type) else str(hint)
-    raise TypeError(f"{name} should be {wanted}, not {value!r:.80}")

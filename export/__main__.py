@@ -12,10 +12,13 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from cxr_edge.interpret import to_probability
 from cxr_edge.model import Model, load_model
 from cxr_edge.model_card import (
     METADATA_KEY,
+    NO_FINDING,
     SCHEMA_VERSION,
+    SOFTMAX,
     Figure,
     ModelCard,
     OperatingPoint,
@@ -23,7 +26,9 @@ from cxr_edge.model_card import (
 )
 from cxr_edge.preprocess import prepare
 from cxr_edge.radiograph import read_radiograph
-from train.commands import CONTEXT, data_option, run_command
+from train.answers import Measured, answers_of_model, measure_answers, measure_by_source
+from train.checkpoint import Checkpoint
+from train.commands import CONTEXT, data_option, film_bar, run_command
 from train.films import Film, digest_of
 from train.split import LEFT_OUT, TEST, TRAIN, VALIDATION
 
@@ -31,8 +36,7 @@ from .card_text import CardText, read_card_text
 from .compare import FP32, INT8, compare, faults, require
 from .convert import to_onnx
 from .errors import ExportError
-from .evaluate import evaluate
-from .operating_point import fit_temperature, fit_threshold, to_probability
+from .operating_point import fit_shared_threshold, fit_temperature, fit_threshold
 from .quantize import quantize, recipe
 from .run import Run, read_run
 
@@ -70,14 +74,20 @@ written where the ONNX or int8 model differs too much from the checkpoint.
     help="Checkpoint of a sister run made with --leave-out: the operating point is then chosen on "
     "films of a source that it never saw, not on the easier ones of the known source.",
 )
-@click.option("--min-sensitivity", type=click.FloatRange(0, 1), default=0.97)
+@click.option(
+    "--min-sensitivity",
+    type=click.FloatRange(0, 1),
+    default=0.97,
+    help="Of the operating points. Findings that exclude each other share the one threshold that "
+    "names most films rightly, and this plays no part.",
+)
 @click.option(
     "--range-films", "n_range_films", type=click.IntRange(8), default=256, help="For int8 ranges."
 )
 def command(
     checkpoint: Path,
     out: Path,
-    roots: tuple[Path, ...],
+    data: tuple[str, ...],
     card_path: Path,
     shifted_path: Path | None,
     min_sensitivity: float,
@@ -87,11 +97,11 @@ def command(
     if out.suffix != ".onnx" or not out.parent.is_dir():
         raise ExportError(f"{out} cannot be written.", "Name a .onnx file in an existing folder.")
     text = read_card_text(card_path)
-    run = read_run(checkpoint, roots)
-    shifted = read_run(shifted_path, roots) if shifted_path else None
+    run = read_run(checkpoint, data)
+    shifted = read_run(shifted_path, data) if shifted_path else None
     shifted_points = _shifted_points(run, shifted, min_sensitivity) if shifted else None
 
-    findings = run.checkpoint.findings
+    findings, activation = run.checkpoint.findings, run.checkpoint.activation
     fp32 = to_onnx(run.checkpoint.build(), run.config.input)
     range_inputs = _inputs(run, _spread(run.split[TRAIN], n_range_films), "range films")
     validation = run.split[VALIDATION]
@@ -104,8 +114,8 @@ def command(
     logits_fp32 = _logits(fp32, run, text, inputs)
     same = compare(
         "fp32 ONNX from torch",
-        to_probability(logits_torch, 1.0),
-        to_probability(logits_fp32, 1.0),
+        to_probability(logits_torch, activation, 1.0),
+        to_probability(logits_fp32, activation, 1.0),
         present,
         [0.5] * len(findings),
         paths,
@@ -116,12 +126,15 @@ def command(
     for n_fp32_convs in FP32_CONVS:
         int8 = quantize(fp32, range_inputs, n_fp32_convs)
         logits_int8 = _logits(int8, run, text, inputs)
-        temperature = fit_temperature(logits_int8, present)
-        p_fp32, p_int8 = (to_probability(z, temperature) for z in (logits_fp32, logits_int8))
-        points = shifted_points or _points(
-            findings, present, p_int8, min_sensitivity, "validation films"
+        temperature = fit_temperature(logits_int8, present, activation)
+        p_fp32, p_int8 = (
+            to_probability(logits, activation, temperature) for logits in (logits_fp32, logits_int8)
         )
-        thresholds = [point.threshold for point in points]
+        points = shifted_points or _points(
+            run.checkpoint, present, p_int8, min_sensitivity, "validation films"
+        )
+        own = {point.finding: point.threshold for point in points}
+        thresholds = [own.get(name, np.inf) for name in findings]
         name = f"int8, {n_fp32_convs} convs in fp32"
         quantized = compare(name, p_fp32, p_int8, present, thresholds, paths)
         click.echo(str(quantized))
@@ -174,23 +187,29 @@ def _shifted_points(run: Run, sister: Run, min_sensitivity: float) -> list[Opera
             [network(torch.from_numpy(x)).numpy() for x in _inputs(sister, films, "left-out films")]
         )
     present = _present(films, run.checkpoint.findings)
-    temperature = fit_temperature(logits[: len(own)], present[: len(own)])
+    activation = sister.checkpoint.activation
+    temperature = fit_temperature(logits[: len(own)], present[: len(own)], activation)
     return _points(
-        run.checkpoint.findings,
+        sister.checkpoint,
         present,
-        to_probability(logits, temperature),
+        to_probability(logits, activation, temperature),
         min_sensitivity,
         "a source left out of a sister run's training, with that run's validation films",
     )
 
 
 def _points(
-    findings: Sequence[str],
+    checkpoint: Checkpoint,
     present: NDArray[np.bool_],
     probability: NDArray[np.floating],
     min_sensitivity: float,
     where: str,
 ) -> list[OperatingPoint]:
+    findings = checkpoint.findings
+    if checkpoint.activation == SOFTMAX:
+        shared = fit_shared_threshold(present, probability, findings)
+        rule = f"one threshold for all findings, with the highest accuracy, on {where}"
+        return [_point(name, shared, rule) for name in findings if name != NO_FINDING]
     rule = f"highest specificity with sensitivity of at least {min_sensitivity:g}, on {where}"
     return [
         _point(name, fit_threshold(present[:, k], probability[:, k], min_sensitivity), rule)
@@ -199,29 +218,45 @@ def _points(
 
 
 def _with_test_figures(run: Run, card: ModelCard, model: Model) -> ModelCard:
-    """The card with what the int8 model gives on the test films."""
-    films = run.split[TEST]
-    figures, points = [], []
+    """The card with what the int8 model gives on the test films, in all and by source."""
+    answers = answers_of_model(model, run.split[TEST], film_bar)
+    if answers.unanswered:
+        worst = answers.unanswered[0]
+        raise ExportError(
+            f"The model refuses {len(answers.unanswered)} of its own test films, the first is "
+            f"{worst.film.path} ({worst.reason}).",
+            "Move films that cannot be judged out of the data.",
+        )
     where = (
         f"test films of {card.training_data.name}, patients unseen in training and in choosing "
         "the operating point"
     )
-    measured = evaluate(model, films)
-    for point in card.operating_points:
-        of_finding = measured[point.finding]
-        figures += [
-            Figure(f"{point.finding} {name}", i.value, i.low, i.high, len(films), where)
-            for name, i in of_finding.items()
-        ]
-        points.append(
-            dataclasses.replace(
-                point,
-                sensitivity=of_finding["sensitivity"].value,
-                specificity=of_finding["specificity"].value,
-                measured_on=where,
-            )
+    measured = measure_answers(answers)
+    figures = _figures(measured, where)
+    for source, of_source in measure_by_source(answers).items():
+        figures += _figures(of_source, f"those of {source} among the test films")
+    points = [
+        dataclasses.replace(
+            point,
+            sensitivity=measured.findings[point.finding]["sensitivity"].value,
+            specificity=measured.findings[point.finding]["specificity"].value,
+            measured_on=where,
         )
+        for point in card.operating_points
+    ]
     return dataclasses.replace(card, figures=tuple(figures), operating_points=tuple(points))
+
+
+def _figures(measured: Measured, where: str) -> list[Figure]:
+    """Those that the films determine; each with a name that says of what it is."""
+    named = {f"{name} over all labels": i for name, i in measured.overall.items()}
+    for finding, figures in measured.findings.items():
+        named |= {f"{finding} {name}": interval for name, interval in figures.items()}
+    return [
+        Figure(name, i.value, i.low, i.high, measured.n_films, where)
+        for name, i in named.items()
+        if not np.isnan([i.value, i.low, i.high]).any()
+    ]
 
 
 def _card(
@@ -237,7 +272,7 @@ def _card(
         name=text.name,
         version=text.version,
         findings=run.checkpoint.findings,
-        activation="sigmoid",
+        activation=run.checkpoint.activation,
         temperature=temperature,
         input=run.config.input,
         operating_points=tuple(points),
@@ -278,14 +313,15 @@ def _inputs(run: Run, films: Sequence[Film], title: str) -> _Floats:
 
 def _logits(model: onnx.ModelProto, run: Run, text: CardText, inputs: _Floats) -> _Floats:
     """What the runtime makes of the model, with a draft of its card."""
-    card = _card(run, text, 1.0, [_point(name, 0.5) for name in run.checkpoint.findings], {})
+    points = [_point(name, 0.5) for name in run.checkpoint.findings if name != NO_FINDING]
+    card = _card(run, text, 1.0, points, {})
     with tempfile.TemporaryDirectory() as folder:
         loaded = _written(model, card, Path(folder) / "draft.onnx")
         return np.concatenate([loaded.infer(x) for x in inputs])
 
 
 def _present(films: Sequence[Film], findings: Sequence[str]) -> NDArray[np.bool_]:
-    return np.array([[film.label == name for name in findings] for film in films])
+    return np.array([[name in film.labels for name in findings] for film in films])
 
 
 def _spread(films: Sequence[Film], n: int) -> list[Film]:

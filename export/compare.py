@@ -30,8 +30,8 @@ INT8 = Tolerance(auroc=0.001, flips=0.005, probability=0.2)
 class Comparison:
     """How a candidate differs from its reference on N films.
 
-    auroc_change: the largest of any finding. flips: part of all decisions that change side of the
-    threshold. probability_change: the largest, and the film where it was seen.
+    auroc_change: the largest of any finding. flips: part of the films where a finding changes
+    side of its threshold. probability_change: the largest, and the film where it was seen.
     """
 
     name: str
@@ -69,7 +69,7 @@ def compare(
         name,
         len(films),
         max(changes, key=abs),
-        float(flipped.mean()),
+        float(flipped.any(axis=1).mean()),
         float(difference[worst]),
         films[worst],
     )

@@ -1,11 +1,13 @@
 """A training run as export needs it: the checkpoint, its settings and its films."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from train.checkpoint import Checkpoint, load_checkpoint
+from train.commands import entries_of, film_bar
 from train.config import TrainConfig, settings_of
 from train.films import load_films
 from train.split import Split, read_split
@@ -15,7 +17,7 @@ from .errors import ExportError
 
 @dataclass(frozen=True)
 class Run:
-    """What a folder of `python -m train` or `python -m train.average` holds.
+    """What a folder of `python -m train` or `python -m train average` holds.
 
     recipe: how it was trained, for the model card; of a mean, how each part of it was.
     """
@@ -26,7 +28,7 @@ class Run:
     recipe: dict[str, str]
 
 
-def read_run(checkpoint_path: Path, roots: Sequence[Path]) -> Run:
+def read_run(checkpoint_path: Path, data: Sequence[str]) -> Run:
     """Raises TrainError or ExportError where the run is incomplete or its films are not there."""
     folder = checkpoint_path.parent
     if not (folder / "split.csv").is_file():
@@ -34,18 +36,25 @@ def read_run(checkpoint_path: Path, roots: Sequence[Path]) -> Run:
             f"There is no split.csv beside {checkpoint_path}.",
             "Name the checkpoint.pt inside the run folder that `python -m train` made.",
         )
+    config = TrainConfig.read(folder / "config.json")
+    film_set = load_films(entries_of(data, config.patient_pattern), config.labels, film_bar)
     return Run(
         load_checkpoint(checkpoint_path),
-        TrainConfig.read(folder / "config.json"),
-        read_split(folder / "split.csv", load_films(roots).films),
+        config,
+        read_split(folder / "split.csv", film_set.films),
         _recipe(settings_of(folder)),
     )
 
 
 def _recipe(settings: Sequence[TrainConfig]) -> dict[str, str]:
-    # The card says the input elsewhere.
+    # The card says the input and the findings elsewhere.
     texts = [
-        {k: str(v) for k, v in dataclasses.asdict(one).items() if k != "input"} for one in settings
+        {
+            name: value
+            for name, value in _flat(dataclasses.asdict(one)).items()
+            if not name.startswith(("input.", "labels."))
+        }
+        for one in settings
     ]
     if len(texts) == 1:
         return texts[0]
@@ -54,3 +63,14 @@ def _recipe(settings: Sequence[TrainConfig]) -> dict[str, str]:
         values = [one[name] for one in texts]
         recipe[name] = first if len(set(values)) == 1 else " | ".join(values)
     return recipe
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings as text by dotted name."""
+    flat: dict[str, str] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = str(value)
+    return flat

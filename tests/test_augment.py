@@ -1,5 +1,6 @@
 """Each step of the augmentation changes what its name says, and nothing is changed without it."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 
 from train.augment import NO_AUGMENTATION, Augmentation, augment
+from train.randaugment import MOST, OPERATIONS, rand_augment
 
 
 def some_films(n: int = 6, height: int = 48, width: int = 40) -> Tensor:
@@ -41,7 +43,7 @@ def test_the_films_themselves_are_left_as_they_are() -> None:
 
 def test_all_together_give_float_films_of_the_same_size_from_black_to_white() -> None:
     films = torch.randint(0, 256, (16, 1, 37, 52), dtype=torch.uint8)
-    strong = Augmentation(*([0.9] * 4), 30.0, *([0.5] * 8))
+    strong = Augmentation(*([0.9] * 4), 30.0, *([0.5] * 8), randaugment_n=3, randaugment_m=MOST)
     for settings in (Augmentation(), strong):
         x = drawn(films, settings)
         assert x.shape == films.shape
@@ -57,6 +59,46 @@ def test_the_generator_alone_decides_the_draw() -> None:
     torch.manual_seed(2)
     assert torch.equal(first, drawn(films, Augmentation(), seed=5))
     assert not torch.equal(first, drawn(films, Augmentation(), seed=6))
+
+
+def test_the_default_recipe_draws_what_the_shipped_models_were_trained_on() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = augment(some_films(), Augmentation(), generator)
+    pixels = [0.3092744, 0.5015859, 0.5847459, 0.4361477, 0.4129413, 0.4914088]
+    means = [0.2876807, 0.4546650, 0.5866089, 0.3827848, 0.3917462, 0.4429229]
+    assert torch.allclose(x[:, 0, 20, 17], torch.tensor(pixels), atol=1e-5)
+    assert torch.allclose(x.mean((1, 2, 3)), torch.tensor(means), atol=1e-5)
+    # No step has drawn more numbers, or fewer: what follows is the same too.
+    assert torch.rand(1, generator=generator).item() == pytest.approx(0.3542, abs=5e-5)
+
+
+@pytest.mark.parametrize("settings", [Augmentation(), only(randaugment_n=6)])
+def test_films_stay_on_their_device(settings: Augmentation) -> None:
+    """The meta device refuses, as a GPU does, to be mixed with tensors on the CPU."""
+    films = some_films(16).to("meta")
+    x = drawn(films, settings)
+    assert x.device == films.device
+    assert x.shape == films.shape
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("tone_transfer", 1.1),
+        ("contrast", 1.5),
+        ("rotation_deg", 181.0),
+        ("zoom", -0.1),
+        ("shift", 2.0),
+        ("flip", -0.5),
+        ("noise", math.nan),
+        ("erase", 2.0),
+        ("randaugment_n", -1),
+        ("randaugment_m", 31.0),
+    ],
+)
+def test_a_setting_out_of_its_range_is_named(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"augmentation\.{name} "):
+        Augmentation(**{name: value})
 
 
 @pytest.mark.parametrize(
@@ -75,6 +117,7 @@ def test_the_generator_alone_decides_the_draw() -> None:
         only(sharpness=1.0),
         only(noise=0.04),
         only(erase=1.0),
+        only(randaugment_n=3),
     ],
     ids=str,
 )
@@ -211,3 +254,154 @@ def test_erase_covers_at_most_two_plain_rectangles() -> None:
             assert torch.allclose(box, greys)  # the whole rectangle, in one grey
     assert n_once >= 15  # half of 60 are expected once
     assert 5 <= (~changed.any(2).any(1)).sum() <= 25  # a quarter not at all
+
+
+def operate(name: str, film: Tensor, magnitude: float) -> Tensor:
+    """One RandAugment operation on one film (H, W); a negative magnitude goes the other way."""
+    films = film.to(torch.uint8)[None, None]
+    done = OPERATIONS[name](films, torch.tensor([magnitude / MOST]))
+    assert done.dtype == torch.uint8
+    assert done.shape == films.shape
+    return done[0, 0].int()
+
+
+def ramp() -> Tensor:
+    """Greys 50 to 177, darkest at the top left, 32 of each."""
+    return torch.arange(50, 178).repeat_interleave(32).view(64, 64).int()
+
+
+def column(at: int) -> Tensor:
+    film = torch.zeros(30, 40)
+    film[:, at] = 200
+    return film
+
+
+def test_randaugment_gives_grey_films_of_the_same_kind_and_leaves_the_given_ones() -> None:
+    films = some_films(24)
+    before = films.clone()
+    for magnitude in (0.0, 9.0, MOST):
+        x = rand_augment(films, 2, magnitude, torch.Generator().manual_seed(1))
+        assert x.shape == films.shape
+        assert x.dtype == torch.uint8
+    assert torch.equal(films, before)
+    assert not torch.equal(x, films)
+
+
+def test_randaugment_draws_for_each_film_by_itself_and_by_the_generator_alone() -> None:
+    films = some_films(1).repeat(40, 1, 1, 1)
+    settings = only(randaugment_n=1, randaugment_m=20.0)
+    torch.manual_seed(1)
+    x = drawn(films, settings, seed=3)
+    torch.manual_seed(2)
+    assert torch.equal(x, drawn(films, settings, seed=3))
+    # Identity gives one picture, three operations that have no direction too, the other eight two.
+    assert 10 <= len(x.flatten(1).unique(dim=0)) <= 1 + 3 + 2 * 8
+
+
+def test_randaugment_uses_every_operation_as_often_as_another() -> None:
+    films = some_films(1, 8, 8).repeat(1200, 1, 1, 1)
+    x = rand_augment(films, 1, 0.0, torch.Generator().manual_seed(0))
+    # At magnitude 0 only two operations change a film: 2 of 12, 200 of 1200 (deviation 13).
+    changed = (x != films).any(3).any(2).any(1).sum()
+    assert abs(int(changed) - 200) < 5 * 13
+
+
+def test_without_operations_randaugment_is_off_and_draws_nothing() -> None:
+    films = some_films()
+    generator = torch.Generator().manual_seed(0)
+    state = generator.get_state()
+    assert torch.equal(rand_augment(films, 0, 9.0, generator), films)
+    assert torch.equal(generator.get_state(), state)
+    assert NO_AUGMENTATION.randaugment_n == 0
+    assert torch.equal(drawn(films, Augmentation()), drawn(films, Augmentation(randaugment_m=3.0)))
+
+
+@pytest.mark.parametrize("name", OPERATIONS.keys() - {"autocontrast", "equalize"})
+def test_a_randaugment_operation_of_magnitude_0_changes_nothing(name: str) -> None:
+    film = torch.randint(0, 256, (30, 40), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(operate(name, film, 0.0), film.int())
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_film_of_one_grey_survives_every_operation(name: str) -> None:
+    done = operate(name, torch.full((30, 40), 128), 9.0)
+    inside = done[12:18, 16:24]
+    assert len(inside.unique()) == 1
+    assert 80 < inside[0, 0] < 180
+
+
+@pytest.mark.parametrize(("magnitude", "px"), [(10.0, 6), (-10.0, -6), (30.0, 18)])
+def test_translate_x_moves_a_column_and_leaves_black_behind(magnitude: float, px: int) -> None:
+    # 0.45 of 40 px at the largest magnitude
+    assert torch.equal(operate("translate x", column(20), magnitude), column(20 + px).int())
+
+
+def test_translate_y_moves_a_row_by_its_part_of_the_height() -> None:
+    moved = operate("translate y", column(10).T, 10.0)
+    assert torch.equal(moved, column(16).T.int())
+
+
+def test_shear_x_moves_rows_in_proportion_to_their_height() -> None:
+    done = operate("shear x", column(20), 20.0)  # 0.2 px per row
+    at = (done * torch.arange(40)).sum(1) / done.sum(1)
+    assert torch.allclose(at.diff().abs(), torch.full((29,), 0.2), atol=0.02)
+    assert at[14:16].mean() == pytest.approx(20, abs=0.02)
+    across = operate("shear y", column(20).T, 20.0)
+    assert (across - done.T).abs().max() <= 1
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_rotate_turns_a_film_that_is_not_square_by_the_angle(sign: int) -> None:
+    film = torch.zeros(81, 121)
+    film[40] = 200  # a horizontal line through the centre
+    done = operate("rotate", film, sign * 20.0)
+    rows = torch.arange(81)[:, None]
+    at = (done * rows).sum(0) / done.sum(0)
+    slope = (at[90] - at[30]) / 60
+    assert abs(math.degrees(math.atan(slope))) == pytest.approx(20, abs=0.5)
+    assert at[60] == pytest.approx(40, abs=0.1)
+
+
+def test_autocontrast_reaches_from_black_to_white_in_a_straight_line() -> None:
+    done = operate("autocontrast", ramp(), 9.0)
+    straight = (ramp() - 50) * 255 / 127
+    assert (done - straight).abs().max() <= 0.5
+
+
+def test_equalize_flattens_the_histogram() -> None:
+    dark = (torch.linspace(0, 1, 4096) ** 3 * 200).view(64, 64)  # most of it nearly black
+    before = torch.histc(dark, 8, 0, 256)
+    after = torch.histc(operate("equalize", dark, 9.0).float(), 8, 0, 256)
+    assert before.max() > 2000
+    assert after[1:].max() < 1.5 * 4096 / 8
+    assert after[1:].min() > 0.5 * 4096 / 8
+    greys = operate("equalize", ramp(), 9.0)
+    assert (
+        greys - (ramp() - 50) * 255 / 127
+    ).abs().max() <= 0.5  # as many of each: a straight line
+
+
+@pytest.mark.parametrize(("magnitude", "step"), [(7.5, 2), (-15.0, 4), (30.0, 16)])
+def test_posterize_cuts_the_lowest_bits_off(magnitude: float, step: int) -> None:
+    done = operate("posterize", ramp(), magnitude)
+    assert torch.equal(done, ramp() // step * step)
+
+
+@pytest.mark.parametrize("magnitude", [-20.0, 10.0, 30.0])
+def test_brightness_multiplies_and_contrast_spreads_about_the_mean(magnitude: float) -> None:
+    gain, film = 1 + 0.9 * magnitude / MOST, ramp()
+    brighter = (film * gain).clamp(0, 255)
+    assert (operate("brightness", film, magnitude) - brighter).abs().max() <= 0.51
+    mean = film.float().mean()
+    spread = ((film - mean) * gain + mean).clamp(0, 255)
+    assert (operate("contrast", film, magnitude) - spread).abs().max() <= 0.51
+
+
+def test_sharpness_steepens_or_softens_an_edge_and_leaves_the_border() -> None:
+    film = torch.full((20, 20), 80)
+    film[:, 10:] = 160
+    soft, sharp = (operate("sharpness", film, m)[10, 8:12] for m in (-MOST, MOST))
+    # The smoothed film is 80 + 80 * 3 / 13 left of the edge, of which 0.9 is taken.
+    assert soft.tolist() == [80, 97, 143, 160]
+    assert sharp.tolist() == [80, 63, 177, 160]
+    assert torch.equal(operate("sharpness", film, MOST)[0], film[0].int())

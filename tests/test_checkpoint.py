@@ -1,6 +1,7 @@
 """Weights to start from answer to grey films as they did to colour; no save loses the last one."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,21 @@ from train.checkpoint import (
     write_atomically,
 )
 from train.errors import TrainError
-from train.networks import build
+from train.networks import Network, build, layers
 
 IMAGENET_MEAN = torch.tensor((0.485, 0.456, 0.406))[:, None, None]
 IMAGENET_STD = torch.tensor((0.229, 0.224, 0.225))[:, None, None]
 
 
-def trained(name: str, n_outputs: int, n_channels: int, seed: int = 0) -> nn.Module:
+def trained(
+    name: str, n_outputs: int, n_channels: int, seed: int = 0, head: str = "linear"
+) -> Network:
     """A network as training leaves it: no batch norm has its initial statistics or factors."""
     torch.manual_seed(seed)
-    network = build(name, n_outputs, n_channels).eval()
+    network = build(name, n_outputs, n_channels, head).eval()
     for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.bias is not None:
+            nn.init.normal_(module.bias, 0, 0.2)
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.running_mean, 0, 0.5)
             nn.init.uniform_(module.running_var, 0.5, 2)
@@ -36,11 +41,10 @@ def trained(name: str, n_outputs: int, n_channels: int, seed: int = 0) -> nn.Mod
     return network
 
 
-def stem_of(network: nn.Module) -> nn.Module:
-    """The first convolution and its batch norm."""
-    if hasattr(network, "conv1"):
-        return nn.Sequential(network.get_submodule("conv1"), network.get_submodule("bn1"))
-    return network.get_submodule("features.0")[:2]
+def stem_of(network: Network) -> nn.Module:
+    """The first convolution and, where there is one, its batch norm."""
+    conv, *norms = layers(network)[0]
+    return nn.Sequential(conv, *norms[:1])
 
 
 def saved(state: Any, path: Path) -> Path:
@@ -54,13 +58,14 @@ def imagenet(tmp_path: Path) -> Path:
     return saved(trained("mobilenet_v2", 1000, 3).state_dict(), tmp_path / "imagenet.pth")
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18"])
+# VGG's first convolution has a bias and no batch norm. The dense head is quicker to draw than its.
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "vgg16", "densenet201", "small_cnn"])
 @pytest.mark.parametrize(("mean", "std"), [((0.449,), (0.226,)), ((0.0,), (1.0,))])
 def test_a_folded_stem_answers_to_grey_as_the_original_to_grey_in_rgb(
     tmp_path: Path, name: str, mean: tuple[float], std: tuple[float]
 ) -> None:
-    colour = trained(name, 1000, 3)
-    grey = build(name, 2, 1).eval()
+    colour = trained(name, 1000, 3, head="dense128")
+    grey = build(name, 2, 1, "dense128").eval()
     initialise(grey, saved(colour.state_dict(), tmp_path / "c.pth"), mean, std)
     films = torch.rand(2, 1, 64, 64)
     with torch.inference_mode():
@@ -104,10 +109,15 @@ def test_a_grey_networks_stem_is_taken_as_it_is(tmp_path: Path) -> None:
     assert torch.equal(network.get_buffer("bn1.running_mean"), state["bn1.running_mean"])
 
 
-def test_an_earlier_runs_checkpoint_can_be_started_from(tmp_path: Path) -> None:
-    state = trained("resnet18", 1, 1).state_dict()
+def checkpoint_of(name: str, state: dict[str, Tensor], head: str = "linear") -> Checkpoint:
+    return Checkpoint(name, head, ("tuberculosis",), 1, "sigmoid", state)
+
+
+@pytest.mark.parametrize("head", ["linear", "dense128"])
+def test_an_earlier_runs_checkpoint_can_be_started_from(tmp_path: Path, head: str) -> None:
+    state = trained("resnet18", 1, 1, head=head).state_dict()
     path = tmp_path / "checkpoint.pt"
-    save_checkpoint(Checkpoint("resnet18", ("tuberculosis",), 1, state), path)
+    save_checkpoint(checkpoint_of("resnet18", state, head), path)
     network = build("resnet18", 2, 1)
     initialise(network, path, (0.449,), (0.226,))
     weight = "layer4.1.conv2.weight"
@@ -122,6 +132,32 @@ def test_weights_older_than_batch_norms_counter_are_taken(tmp_path: Path) -> Non
     network = build("resnet18", 2, 1)
     initialise(network, saved(old, tmp_path / "resnet18-f37072fd.pth"), (0.449,), (0.226,))
     assert torch.equal(network.get_buffer("bn1.running_var"), state["bn1.running_var"])
+
+
+def old_spelling(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """As torchvision's DenseNet files are spelt: denselayer1.norm.1, and no counter."""
+    old = {}
+    for name, tensor in state.items():
+        if not name.endswith("num_batches_tracked"):
+            for part in ("norm1", "conv1", "norm2", "conv2"):
+                if "denselayer" in name:
+                    name = name.replace(f".{part}.", f".{part[:-1]}.{part[-1]}.")
+            old[name] = tensor
+    return old
+
+
+def test_densenet_files_in_the_old_spelling_are_taken(tmp_path: Path) -> None:
+    state = trained("densenet201", 1000, 3).state_dict()
+    old = old_spelling(state)
+    assert "features.denseblock1.denselayer1.norm.1.weight" in old
+    assert "features.denseblock4.denselayer32.conv.2.weight" in old
+    assert "features.transition1.norm.weight" in old
+    network = build("densenet201", 2, 3)
+    path = saved(old, tmp_path / "densenet201-c1103571.pth")
+    initialise(network, path, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    for name, tensor in network.state_dict().items():
+        if not name.startswith("classifier") and not name.endswith("num_batches_tracked"):
+            assert torch.equal(tensor, state[name]), name
 
 
 def refusal(network: str, path: Path) -> str:
@@ -139,12 +175,28 @@ def test_another_networks_weights_are_refused(imagenet: Path) -> None:
     message = refusal("resnet18", imagenet)
     assert "a checkpoint of another network" in message
     assert "the first is bn1.bias" in message
-    assert "--network" in message
+    assert "the network that is to be trained" in message
 
 
 def test_a_deeper_networks_weights_are_refused(tmp_path: Path) -> None:
     path = saved(trained("resnet34", 5, 3).state_dict(), tmp_path / "c.pth")
     assert "the first is layer1.2.bn1.bias" in refusal("resnet18", path)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [("vgg16", "vgg19"), ("resnet50", "resnet101"), ("small_cnn", "mobilenet_v2")],
+)
+def test_no_networks_weights_are_taken_for_anothers(
+    tmp_path: Path, given: str, wanted: str
+) -> None:
+    """Nothing of the weights themselves is looked at: a name or a shape tells."""
+    path = tmp_path / "c.pth"
+    torch.save(trained(given, 2, 3, head="dense128").state_dict(), path)
+    with torch.device("meta"):
+        network = build(wanted, 2, 1, "dense128")
+    with pytest.raises(TrainError, match="a checkpoint of another network"):
+        initialise(network, path, (0.449,), (0.226,))
 
 
 @pytest.mark.parametrize(
@@ -217,12 +269,16 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, save: str) -> None:
     assert mark.exists()  # the trap was a real one
 
 
-def test_a_checkpoint_comes_back_as_it_was_saved(tmp_path: Path) -> None:
-    network = trained("mobilenet_v2", 2, 1)
+@pytest.mark.parametrize(("head", "activation"), [("linear", "sigmoid"), ("dense128", "softmax")])
+def test_a_checkpoint_comes_back_as_it_was_saved(
+    tmp_path: Path, head: str, activation: str
+) -> None:
+    network = trained("mobilenet_v2", 2, 1, head=head)
     path = tmp_path / "checkpoint.pt"
-    save_checkpoint(Checkpoint("mobilenet_v2", ("a", "b c"), 1, network.state_dict()), path)
+    given = Checkpoint("mobilenet_v2", head, ("a", "b c"), 1, activation, network.state_dict())
+    save_checkpoint(given, path)
     loaded = load_checkpoint(path)
-    assert (loaded.network, loaded.findings, loaded.channels) == ("mobilenet_v2", ("a", "b c"), 1)
+    assert replace(loaded, state={}) == replace(given, state={})
     rebuilt = loaded.build()
     assert not rebuilt.training
     films = torch.rand(1, 1, 64, 64)
@@ -231,15 +287,30 @@ def test_a_checkpoint_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
+@pytest.mark.parametrize(
+    "missing", ["network", "head", "findings", "channels", "activation", "state"]
+)
+def test_no_default_stands_in_for_what_a_checkpoint_lacks(tmp_path: Path, missing: str) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(checkpoint_of("resnet18", {}), path)
+    data = torch.load(path)
+    del data[missing]
+    with pytest.raises(TrainError, match="is not a checkpoint of a run"):
+        load_checkpoint(saved(data, path))
+
+
 def test_weights_alone_are_not_a_runs_checkpoint(imagenet: Path) -> None:
     with pytest.raises(TrainError, match="is not a checkpoint of a run"):
         load_checkpoint(imagenet)
 
 
-def test_a_checkpoint_of_an_unknown_network_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("field", "value"), [("network", "densenet121"), ("head", "dense64"), ("activation", "tanh")]
+)
+def test_a_checkpoint_of_an_unknown_kind_is_refused(tmp_path: Path, field: str, value: str) -> None:
     path = tmp_path / "checkpoint.pt"
-    save_checkpoint(Checkpoint("densenet121", ("a",), 1, {}), path)
-    with pytest.raises(TrainError, match="unknown network, densenet121"):
+    save_checkpoint(replace(checkpoint_of("resnet18", {}), **{field: value}), path)
+    with pytest.raises(TrainError, match=f"unknown {field}, {value}"):
         load_checkpoint(path)
 
 

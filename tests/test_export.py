@@ -18,19 +18,34 @@ import export.__main__ as export_main
 import train.__main__ as train_main
 from cxr_edge import load_model, predict
 from cxr_edge.errors import CxrEdgeError
-from cxr_edge.model_card import METADATA_KEY
+from cxr_edge.interpret import to_probability
+from cxr_edge.model_card import METADATA_KEY, NO_FINDING, SIGMOID, SOFTMAX
 from export.compare import Tolerance, compare, require
 from export.errors import ExportError
-from export.evaluate import command as evaluate_command
-from export.operating_point import fit_temperature, fit_threshold, to_probability
+from export.operating_point import fit_shared_threshold, fit_temperature, fit_threshold
 from export.quantize import _shift_logits
 from tests.conftest import ROOT
 from train.average import command as average_command
 from train.checkpoint import load_checkpoint, save_checkpoint
+from train.evaluate import command as evaluate_command
 from train.stress import STRESSES
 from train.stress import command as stress_command
 
+# A whole recipe in seconds.
+QUICK = """
+title = "made films"
+network = "resnet18"
+patient_pattern = '(person\\d+)_'
+input = { width_px = 32, height_px = 32 }
+augmentation = { only = true }
+balance = { weighted_loss = true }
+optimisation = { epochs = 4, batch_size = 8, ema_decay = 0.8 }
+"""
 CARD = ROOT / "export" / "cards" / "pneumonia-children.toml"
+
+
+def data_of(films: Path) -> tuple[object, ...]:
+    return ("--data", f"folders={films}")
 
 
 def invoke(command, *arguments: object) -> str:
@@ -39,6 +54,13 @@ def invoke(command, *arguments: object) -> str:
         raise outcome.exception
     assert outcome.exit_code == 0, outcome.output
     return outcome.output
+
+
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "quick.toml"
+    path.write_text(QUICK, encoding="utf-8")
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -61,14 +83,10 @@ def films(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def run(films, tmp_path_factory) -> Path:
+def run(films, quick, tmp_path_factory) -> Path:
     """A short run of `python -m train` on them."""
     out = tmp_path_factory.mktemp("runs") / "short"
-    output = invoke(
-        train_main.command,
-        *("--data", films, "--out", out, "--size", 32, "--epochs", 4, "--batch-size", 8),
-        *("--network", "resnet18", "--ema-decay", 0.8, "--no-augmentation"),
-    )
+    output = invoke(train_main.command, quick, *data_of(films), "--out", out)
     assert "epoch 4/4" in output
     return out
 
@@ -77,7 +95,7 @@ def run(films, tmp_path_factory) -> Path:
 def exported(films, run, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("exported") / "model.onnx"
     output = invoke(
-        export_main.command, run / "checkpoint.pt", out, "--data", films, "--card", CARD
+        export_main.command, run / "checkpoint.pt", out, *data_of(films), "--card", CARD
     )
     assert "int8, 0 convs in fp32" in output
     return out
@@ -92,26 +110,23 @@ def test_a_run_folder_holds_what_is_needed_to_repeat_and_judge_it(run):
         "checkpoint.pt",
         "snapshot.pt",
         "learning.png",
-        "roc-pneumonia.png",
+        "roc.png",
         "scores-pneumonia.png",
     }
-    figures = json.loads((run / "metrics.json").read_text())["figures"]["pneumonia"]["test"]
-    assert set(figures) == {"auroc", "sensitivity", "specificity", "accuracy", "n_films"}
+    test = json.loads((run / "metrics.json").read_text())["figures"]["test"]
+    figures = test["findings"]["pneumonia"]
+    assert {"auroc", "auprc", "sensitivity", "specificity", "brier", "ece"} <= set(figures)
     assert figures["auroc"]["low"] <= figures["auroc"]["value"] <= figures["auroc"]["high"]
 
 
-def test_a_second_run_never_overwrites_the_first(films, run):
+def test_a_second_run_never_overwrites_the_first(films, quick, run):
     with pytest.raises(CxrEdgeError, match="already holds a run"):
-        invoke(train_main.command, "--data", films, "--out", run)
+        invoke(train_main.command, quick, *data_of(films), "--out", run)
 
 
-def test_a_finished_run_resumed_stays_as_it_is(films, run):
+def test_a_finished_run_resumed_stays_as_it_is(films, quick, run):
     before = (run / "checkpoint.pt").read_bytes()
-    invoke(
-        train_main.command,
-        *("--data", films, "--out", run, "--size", 32, "--epochs", 4, "--batch-size", 8),
-        *("--network", "resnet18", "--ema-decay", 0.8, "--no-augmentation", "--resume"),
-    )
+    invoke(train_main.command, quick, *data_of(films), "--out", run, "--resume")
     assert len((run / "epochs.jsonl").read_text().splitlines()) == 4
     assert (run / "checkpoint.pt").read_bytes() == before
 
@@ -141,9 +156,9 @@ def test_the_exported_model_is_int8_takes_any_batch_and_needs_no_other_file(expo
 
 
 def test_evaluate_prints_what_the_card_says(exported, films, run):
-    output = invoke(evaluate_command, exported, "--data", films, "--split", run / "split.csv")
+    output = invoke(evaluate_command, exported, *data_of(films), "--split", run / "split.csv")
     (figure,) = (f for f in load_model(exported).card.figures if f.name == "pneumonia accuracy")
-    line = f"accuracy     {figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
+    line = f"  {'accuracy':17} {figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
     assert line in output
 
 
@@ -151,7 +166,7 @@ def test_evaluate_names_labels_that_the_model_does_not_know(exported, films, tmp
     other = tmp_path / "films"
     shutil.copytree(films, other)
     (other / "PNEUMONIA").rename(other / "TUBERCULOSIS")
-    with pytest.raises(ExportError, match="does not know tuberculosis"):
+    with pytest.raises(CxrEdgeError, match="does not know tuberculosis"):
         invoke(evaluate_command, exported, "--data", other)
 
 
@@ -165,7 +180,7 @@ def test_a_model_past_its_tolerance_is_not_written(films, run, tmp_path, monkeyp
     monkeypatch.setattr(export_main, "INT8", Tolerance(auroc=1, flips=1, probability=0))
     out = tmp_path / "m.onnx"
     with pytest.raises(ExportError, match=r"probability change 0\.\d+ \(at most 0\).*Nothing was"):
-        invoke(export_main.command, run / "checkpoint.pt", out, "--data", films, "--card", CARD)
+        invoke(export_main.command, run / "checkpoint.pt", out, *data_of(films), "--card", CARD)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -186,7 +201,7 @@ def test_what_cannot_be_exported_is_named(
     with pytest.raises(CxrEdgeError, match=message):
         invoke(
             export_main.command,
-            *(checkpoint.format(run=run), out, "--data", films, "--card", card),
+            *(checkpoint.format(run=run), out, *data_of(films), "--card", card),
         )
 
 
@@ -196,23 +211,23 @@ def test_a_card_text_that_lacks_a_fact_is_named(films, run, tmp_path):
     with pytest.raises(ExportError, match="use"):
         invoke(
             export_main.command,
-            *(run / "checkpoint.pt", tmp_path / "m.onnx", "--data", films, "--card", card),
+            *(run / "checkpoint.pt", tmp_path / "m.onnx", *data_of(films), "--card", card),
         )
 
 
 def test_the_operating_point_can_come_from_a_source_that_a_sister_run_left_out(
-    films, run, tmp_path
+    films, quick, run, tmp_path
 ):
     sister = tmp_path / "sister"
     invoke(
         train_main.command,
-        *("--data", films, "--out", sister, "--size", 32, "--epochs", 1, "--batch-size", 8),
-        *("--network", "resnet18", "--ema-decay", 0.8, "--leave-out", "person[1-4]_"),
+        *(quick, *data_of(films), "--out", sister),
+        *("--set", "optimisation.epochs=1", "--leave-out", "person[1-4]_"),
     )
     out = tmp_path / "m.onnx"
     invoke(
         export_main.command,
-        *(run / "checkpoint.pt", out, "--data", films, "--card", CARD),
+        *(run / "checkpoint.pt", out, *data_of(films), "--card", CARD),
         *("--shifted-run", sister / "checkpoint.pt"),
     )
     (point,) = load_model(out, "cpu").card.operating_points
@@ -220,37 +235,37 @@ def test_the_operating_point_can_come_from_a_source_that_a_sister_run_left_out(
     with pytest.raises(ExportError, match="left nothing out"):
         invoke(
             export_main.command,
-            *(run / "checkpoint.pt", out, "--data", films, "--card", CARD),
+            *(run / "checkpoint.pt", out, *data_of(films), "--card", CARD),
             *("--shifted-run", run / "checkpoint.pt"),
         )
 
 
 def test_a_sister_run_that_saw_test_patients_cannot_choose_the_operating_point(
-    films, run, tmp_path
+    films, quick, run, tmp_path
 ):
     sister = tmp_path / "sister"
     invoke(
         train_main.command,
-        *("--data", films, "--out", sister, "--size", 32, "--epochs", 1, "--batch-size", 8),
-        *("--network", "resnet18", "--ema-decay", 0.8, "--leave-out", "person[1-4]_", "--seed", 2),
+        *(quick, *data_of(films), "--out", sister, "--leave-out", "person[1-4]_"),
+        *("--set", "optimisation.epochs=1", "--set", "optimisation.seed=2"),
     )
     with pytest.raises(ExportError, match=r"saw \d+ of the run's test patients"):
         invoke(
             export_main.command,
-            *(run / "checkpoint.pt", tmp_path / "m.onnx", "--data", films, "--card", CARD),
+            *(run / "checkpoint.pt", tmp_path / "m.onnx", *data_of(films), "--card", CARD),
             *("--shifted-run", sister / "checkpoint.pt"),
         )
 
 
 @pytest.fixture(scope="session")
-def second_run(films, run, tmp_path_factory) -> Path:
+def second_run(films, quick, run, tmp_path_factory) -> Path:
     """A run that goes on from the first one's weights, on its split."""
     out = tmp_path_factory.mktemp("runs") / "second"
     torch.save(load_checkpoint(run / "checkpoint.pt").state, out.with_suffix(".pth"))
     invoke(
         train_main.command,
-        *("--data", films, "--out", out, "--size", 32, "--epochs", 2, "--batch-size", 8),
-        *("--network", "resnet18", "--ema-decay", 0.8, "--no-augmentation", "--seed", 2),
+        *(quick, *data_of(films), "--out", out),
+        *("--set", "optimisation.epochs=2", "--set", "optimisation.seed=2"),
         *("--split", run / "split.csv", "--init", out.with_suffix(".pth")),
     )
     return out
@@ -259,9 +274,9 @@ def second_run(films, run, tmp_path_factory) -> Path:
 def test_the_mean_of_runs_is_a_run_that_export_takes(films, run, second_run, tmp_path):
     mean, out = tmp_path / "mean", tmp_path / "m.onnx"
     checkpoints = [folder / "checkpoint.pt" for folder in (run, second_run)]
-    invoke(average_command, *checkpoints, "--data", films, "--out", mean)
+    invoke(average_command, *checkpoints, *data_of(films), "--out", mean)
     assert (mean / "split.csv").read_bytes() == (run / "split.csv").read_bytes()
-    assert {"metrics.json", "roc-pneumonia.png"} <= {path.name for path in mean.iterdir()}
+    assert {"metrics.json", "roc.png"} <= {path.name for path in mean.iterdir()}
     weights, *parts = (
         load_checkpoint(path).state["conv1.weight"]
         for path in (mean / "checkpoint.pt", *checkpoints)
@@ -269,27 +284,27 @@ def test_the_mean_of_runs_is_a_run_that_export_takes(films, run, second_run, tmp
     assert not torch.equal(*parts)
     torch.testing.assert_close(weights, (parts[0] + parts[1]) / 2)
 
-    invoke(export_main.command, mean / "checkpoint.pt", out, "--data", films, "--card", CARD)
+    invoke(export_main.command, mean / "checkpoint.pt", out, *data_of(films), "--card", CARD)
     recipe = load_model(out, "cpu").card.recipe
     assert recipe["weights"] == "the mean of 2 runs, batch norm taken anew"
-    assert (recipe["epochs"], recipe["seed"]) == ("4 | 2", "1 | 2")
+    assert (recipe["optimisation.epochs"], recipe["optimisation.seed"]) == ("4 | 2", "1 | 2")
     assert recipe["network"] == "resnet18"
 
 
 def test_a_stress_test_starts_from_the_threshold_of_the_untouched_films(films, run):
-    output = invoke(stress_command, run / "checkpoint.pt", "--data", films, "--sensitivity", 0.5)
+    output = invoke(stress_command, run / "checkpoint.pt", *data_of(films), "--sensitivity", 0.5)
     assert "pneumonia: present in 4, absent in 4" in output
     (untouched,) = (line for line in output.splitlines() if "as they are" in line)
     assert "sensitivity 0.500" in untouched
     assert len(output.splitlines()) == 1 + len(STRESSES)
     with pytest.raises(CxrEdgeError, match="no left out films"):
-        invoke(stress_command, run / "checkpoint.pt", "--data", films, "--part", "left out")
+        invoke(stress_command, run / "checkpoint.pt", *data_of(films), "--part", "left out")
 
 
 def test_runs_that_cannot_be_averaged_are_named(films, run, second_run, tmp_path):
     def average(*folders: Path, out: Path = tmp_path / "mean") -> None:
         checkpoints = [folder / "checkpoint.pt" for folder in folders]
-        invoke(average_command, *checkpoints, "--data", films, "--out", out)
+        invoke(average_command, *checkpoints, *data_of(films), "--out", out)
 
     with pytest.raises(CxrEdgeError, match="nothing to average"):
         average(run)
@@ -336,7 +351,7 @@ def test_export_takes_the_first_recipe_that_is_faithful(films, run, tmp_path, mo
     quantized = export_main.quantize
     monkeypatch.setattr(export_main, "quantize", quantize)
     out = tmp_path / "m.onnx"
-    invoke(export_main.command, run / "checkpoint.pt", out, "--data", films, "--card", CARD)
+    invoke(export_main.command, run / "checkpoint.pt", out, *data_of(films), "--card", CARD)
     kept = load_model(out, "cpu").card.quantization["fp32"]
     assert kept == "the head, its bias corrected, and the first 3 convolutions"
 
@@ -353,7 +368,7 @@ def test_export_tries_every_recipe_before_it_refuses(films, run, tmp_path, monke
     monkeypatch.setattr(export_main, "INT8", Tolerance(auroc=0, flips=0, probability=0))
     out = tmp_path / "m.onnx"
     with pytest.raises(ExportError, match=r"3 convs in fp32 differs too much.*Nothing was written"):
-        invoke(export_main.command, run / "checkpoint.pt", out, "--data", films, "--card", CARD)
+        invoke(export_main.command, run / "checkpoint.pt", out, *data_of(films), "--card", CARD)
     assert tried == [0, 3]
     assert not out.exists()
 
@@ -375,8 +390,24 @@ def test_a_comparison_counts_flips_and_names_the_worst_film():
 def test_the_temperature_that_made_overconfident_logits_is_found_again():
     rng = np.random.default_rng(0)
     honest = rng.normal(0, 2, (20_000, 1))
-    present = rng.random(honest.shape) < to_probability(honest, 1.0)
-    assert fit_temperature(honest * 3, present) == pytest.approx(3, rel=0.1)
+    present = rng.random(honest.shape) < to_probability(honest, SIGMOID, 1.0)
+    assert fit_temperature(honest * 3, present, SIGMOID) == pytest.approx(3, rel=0.1)
+    three = rng.normal(0, 2, (20_000, 3))
+    cumulated = to_probability(three, SOFTMAX, 1.0).cumsum(1)
+    drawn = (rng.random((20_000, 1)) > cumulated).sum(1)
+    present = drawn[:, None] == np.arange(3)
+    assert fit_temperature(three * 0.5, present, SOFTMAX) == pytest.approx(0.5, rel=0.1)
+
+
+def test_findings_that_exclude_each_other_share_the_threshold_with_most_films_right():
+    findings = (NO_FINDING, "a", "b")
+    probability = np.array(
+        [[0.7, 0.2, 0.1], [0.72, 0.1, 0.18], [0.6, 0.3, 0.1], [0.1, 0.45, 0.45], [0.5, 0.1, 0.4]]
+    )
+    true = np.array([0, 0, 1, 1, 2])
+    present = true[:, None] == np.arange(3)
+    # 0.2 and 0.18 must stay below, 0.3 must not.
+    assert 0.2 < fit_shared_threshold(present, probability, findings) < 0.3
 
 
 def test_the_threshold_keeps_the_sensitivity_and_takes_the_best_specificity():
@@ -393,9 +424,11 @@ def test_the_threshold_keeps_the_sensitivity_and_takes_the_best_specificity():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("train", "--data", "none", "--out", "run"), "Error: There is no folder none."),
+        (("train", "pneumonia", "--data", "none", "--out", "run"), "Error: There is no"),
+        (("train", "nowhere.toml", "--data", "d", "--out", "run"), "Error: The recipe nowhere"),
+        (("train", "measles", "--data", "d", "--out", "run"), "No such command 'measles'"),
         (("export", "c.pt", "m.onnx", "--data", "d", "--card", str(CARD)), "Error: There is no"),
-        (("export.evaluate", "none.onnx", "--data", "d"), "Error: The model none.onnx cannot be"),
+        (("train", "evaluate", "none.onnx", "--data", "d"), "Error: The model none.onnx cannot be"),
     ],
 )
 def test_a_users_mistake_is_a_message_and_an_exit_code(tmp_path, arguments, message):

@@ -151,7 +151,7 @@ def test_unknown_fact_is_named(place: str) -> None:
         ("operating_points.1.threshold", 40, "threshold of tuberculosis"),
         ("operating_points.1.threshold", "0.5", r"operating_points\[1\].threshold"),
         ("operating_points.0", "pneumonia", r"operating_points\[0\] must be an object"),
-        ("activation", "softmax", "activation is 'softmax'"),
+        ("activation", "swish", "activation is .swish."),
         ("recipe", "AdamW", "recipe should be"),
         ("recipe.optimiser", 1, "recipe.optimiser should be str"),
         ("age_range_years", [1.0], "age_range_years should be"),

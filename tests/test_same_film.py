@@ -13,7 +13,7 @@ from cxr_edge.radiograph import read_radiograph
 from tests.conftest import SAMPLES
 from train.config import default_input_spec
 from train.films import Film
-from train.fit import cache_films, to_input
+from train.pixels import cache_films, to_input
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""`python -m train.average`: the mean of several runs' weights as one checkpoint.
+"""`python -m train average`: the mean of several runs' weights as one checkpoint.
 
 Runs from the same initial weights and on the same split lie in one valley of the loss, so that the
 mean of their weights keeps what each learned at the cost of one network (Wortsman et al. 2022,
@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from .augment import augment
 from .checkpoint import load_checkpoint, save_checkpoint
-from .commands import CONTEXT, data_option, film_bar, run_command
+from .commands import CONTEXT, data_option, entries_of, film_bar
 from .config import AVERAGED, TrainConfig
 from .errors import TrainError
 from .films import load_films
-from .fit import Films, cache_films, to_input
+from .pixels import Films, cache_films, to_input
 from .report import write_report
 from .split import TRAIN, read_split
 
@@ -31,7 +31,7 @@ N_FILMS = 512  # enough for batch-norm statistics
     context_settings=CONTEXT,
     epilog="""\b
 Example:
-  python -m train.average runs/a/checkpoint.pt runs/b/checkpoint.pt --data films/ --out runs/mean
+  python -m train average runs/a/checkpoint.pt runs/b/checkpoint.pt --data films/ --out runs/mean
 
 The first run's settings and split are taken over; averaged.json holds the settings of all.
 A checkpoint named twice counts twice.
@@ -40,7 +40,7 @@ A checkpoint named twice counts twice.
 @click.argument("checkpoints", nargs=-1, required=True, type=click.Path(path_type=Path))
 @data_option
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The new run folder.")
-def command(checkpoints: tuple[Path, ...], roots: tuple[Path, ...], out: Path) -> None:
+def command(checkpoints: tuple[Path, ...], data: tuple[str, ...], out: Path) -> None:
     """Average the weights of several runs with the same start and split."""
     if len(checkpoints) < 2:
         raise TrainError("There is nothing to average.", "Name two checkpoints or more.")
@@ -53,7 +53,11 @@ def command(checkpoints: tuple[Path, ...], roots: tuple[Path, ...], out: Path) -
         if (path.parent / AVERAGED).exists():
             raise TrainError(f"{path} is a mean itself.", "Name the runs that it is the mean of.")
         configs.append(TrainConfig.read(path.parent / "config.json"))
-        if (part.network, part.findings) != (parts[0].network, parts[0].findings):
+        if (part.network, part.head, part.findings) != (
+            parts[0].network,
+            parts[0].head,
+            parts[0].findings,
+        ):
             raise TrainError(f"{path} is of another network or has other findings.")
         if _split_of(path) != _split_of(checkpoints[0]):
             raise TrainError(
@@ -61,7 +65,7 @@ def command(checkpoints: tuple[Path, ...], roots: tuple[Path, ...], out: Path) -
                 "Train with --split of the first run: else test films were trained on.",
             )
     config = configs[0]
-    film_set = load_films(roots)
+    film_set = load_films(entries_of(data, config.patient_pattern), config.labels, film_bar)
     split = read_split(first / "split.csv", film_set.films)
     few = max(1, len(split[TRAIN]) // N_FILMS)
     parts_of_split = {**split.films, TRAIN: split[TRAIN][::few]}
@@ -81,7 +85,7 @@ def command(checkpoints: tuple[Path, ...], roots: tuple[Path, ...], out: Path) -
     (out / AVERAGED).write_text(json.dumps(settings, indent=1), encoding="utf-8")
     save_checkpoint(mean, out / "checkpoint.pt")
     click.echo(f"{len(parts)} checkpoints averaged into {out / 'checkpoint.pt'}.")
-    write_report(mean, films, config.input, film_set, out)
+    write_report(mean, config, split, films, film_set, out)
 
 
 def _split_of(checkpoint: Path) -> bytes:
@@ -112,13 +116,9 @@ def renew_batch_norm(network: nn.Module, films: Films, config: TrainConfig) -> N
         if isinstance(module, nn.BatchNorm2d):
             module.reset_running_stats()
             module.momentum = None  # the plain mean over all batches
-    generator = torch.Generator().manual_seed(config.seed)
+    generator = torch.Generator().manual_seed(config.optimisation.seed)
     for chosen in torch.randperm(len(films), generator=generator).split(64):
         if len(chosen) > 1:  # batch norm needs two
             grey = augment(films.pixels[chosen], config.augmentation, generator)
             network(to_input(grey, config.input))
     network.eval()
-
-
-if __name__ == "__main__":
-    run_command(command, "python -m train.average")

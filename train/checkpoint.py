@@ -1,63 +1,72 @@
 """Checkpoints: weights to start from, and the weights a run gives to export."""
 
 import os
+import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from cxr_edge.model_card import SIGMOID, SOFTMAX
 
 from .errors import TrainError
-from .networks import NETWORKS, build
+from .networks import HEAD_NAMES, HEADS, NETWORKS, Network, build, layers
 
 # ImageNet, as torchvision's weights expect their input.
 _RGB_MEAN = torch.tensor((0.485, 0.456, 0.406))
 _RGB_STD = torch.tensor((0.229, 0.224, 0.225))
 
-_HEADS = ("classifier.", "fc.")
+# torchvision's DenseNet files spell denselayer1.norm1 as denselayer1.norm.1.
+_OLD_DENSE_LAYER = re.compile(r"(\.denselayer\d+\.(?:norm|conv))\.([12]\.)")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What `python -m export` needs: the network's name, its findings and its weights."""
+    """What `python -m export` needs: how to build the network, what it tells, and its weights.
+
+    network, head: see networks.build. activation: what turns logits into probabilities.
+    """
 
     network: str
+    head: str
     findings: tuple[str, ...]
     channels: int
+    activation: str
     state: dict[str, Tensor]
 
-    def build(self) -> nn.Module:
+    def build(self) -> Network:
         """The network with these weights, ready for inference."""
-        network = build(self.network, len(self.findings), self.channels)
+        network = build(self.network, len(self.findings), self.channels, self.head)
         network.load_state_dict(self.state)
         return network.eval()
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    write_atomically(
-        {
-            "network": checkpoint.network,
-            "findings": list(checkpoint.findings),
-            "channels": checkpoint.channels,
-            "state": checkpoint.state,
-        },
-        path,
-    )
+    data = {field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)}
+    write_atomically(data | {"findings": list(checkpoint.findings)}, path)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Raises TrainError where the file is not a checkpoint of this project."""
     data = load_file(path)
-    if not isinstance(data, dict) or not {"network", "findings", "channels", "state"} <= set(data):
+    names = [field.name for field in fields(Checkpoint)]
+    if not isinstance(data, dict) or not set(names) <= data.keys():
         raise TrainError(f"{path} is not a checkpoint of a run.", "Name a run's checkpoint.pt.")
-    if data["network"] not in NETWORKS:
-        raise TrainError(
-            f"{path} holds an unknown network, {data['network']}.",
-            f"This version knows {', '.join(NETWORKS)}.",
-        )
-    return Checkpoint(data["network"], tuple(data["findings"]), data["channels"], data["state"])
+    for name, known in (
+        ("network", NETWORKS),
+        ("head", HEADS),
+        ("activation", (SIGMOID, SOFTMAX)),
+    ):
+        if data[name] not in known:
+            raise TrainError(
+                f"{path} holds an unknown {name}, {data[name]}.",
+                f"This version knows {', '.join(known)}.",
+            )
+    values = {name: data[name] for name in names}
+    return Checkpoint(**values | {"findings": tuple(data["findings"])})
 
 
 def write_atomically(data: Any, path: Path) -> None:
@@ -93,9 +102,11 @@ def load_file(path: Path) -> Any:
 
 
 def initialise(
-    network: nn.Module, path: Path, mean: tuple[float, ...], std: tuple[float, ...]
+    network: Network, path: Path, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> None:
-    """Load a torchvision state dict; the head stays new, a 3-channel stem folds into 1 channel.
+    """Load the trunk of a torchvision state dict or of a run's checkpoint; the head stays new.
+
+    Where the file's first convolution has 3 channels and the network's has 1, it is folded.
 
     mean, std: of the network's own input, one per channel; the folded stem then answers to a grey
     film as the original answers to that film repeated in red, green and blue (but for the
@@ -108,14 +119,13 @@ def initialise(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
     ):
         raise TrainError(f"{path} holds no state dict.", "Name a .pth file of a network's weights.")
-    own = network.state_dict()
-    stem, stem_norm = _stem_of(own)
-    shapes = {name: tensor.shape for name, tensor in own.items() if _must_fit(name)}
+    state = {_new_name(name): tensor for name, tensor in state.items() if _must_fit(name)}
+    shapes = {name: value.shape for name, value in network.state_dict().items() if _must_fit(name)}
+    stem, takes = _stem_of(network)
     n_out, n_channels, *kernel = shapes[stem]
     folds = n_channels == 1 and stem in state and state[stem].shape == (n_out, 3, *kernel)
     if folds:
         shapes[stem] = state[stem].shape
-    state = {name: tensor for name, tensor in state.items() if _must_fit(name)}
     wrong = sorted(
         name
         for name in shapes.keys() | state.keys()
@@ -125,30 +135,34 @@ def initialise(
         raise TrainError(
             f"{path} is a checkpoint of another network: {len(wrong)} of its tensors do not fit, "
             f"the first is {wrong[0]}.",
-            "Give the checkpoint of the network named by --network.",
+            "Name the weights of the network that is to be trained.",
         )
     if folds:
-        _fold_stem(state, stem, stem_norm, mean[0], std[0])
+        _fold_stem(state, stem, takes, mean[0], std[0])
     network.load_state_dict(state, strict=False)
 
 
 def _must_fit(name: str) -> bool:
-    # torchvision's ResNet files are older than batch norm's counter, which plays no part here.
-    return not name.startswith(_HEADS) and not name.endswith("num_batches_tracked")
+    # torchvision's older files have no counter of batch norm's, which plays no part here.
+    return name.split(".")[0] not in HEAD_NAMES and not name.endswith("num_batches_tracked")
 
 
-def _stem_of(state: dict[str, Tensor]) -> tuple[str, str]:
-    """The names of the first convolution and of the batch norm behind it."""
-    if "conv1.weight" in state:
-        return "conv1.weight", "bn1.running_mean"
-    return "features.0.0.weight", "features.0.1.running_mean"
+def _new_name(name: str) -> str:
+    return _OLD_DENSE_LAYER.sub(r"\1\2", name)
 
 
-def _fold_stem(
-    state: dict[str, Tensor], stem: str, stem_norm: str, mean: float, std: float
-) -> None:
+def _stem_of(network: Network) -> tuple[str, str]:
+    """The names of the first convolution's weight and of the tensor that can take a constant."""
+    names = {module: name for name, module in network.named_modules()}
+    conv, *norms = layers(network)[0]
+    takes = f"{names[norms[0]]}.running_mean" if norms else f"{names[conv]}.bias"
+    return f"{names[conv]}.weight", takes
+
+
+def _fold_stem(state: dict[str, Tensor], stem: str, takes: str, mean: float, std: float) -> None:
     # RGB input of a grey g: (g - m_c) / s_c = x * std / s_c + (mean - m_c) / s_c, x = (g-mean)/std.
     weight = state[stem]  # (n_out, 3, k, k)
     state[stem] = (weight * (std / _RGB_STD)[None, :, None, None]).sum(1, keepdim=True)
     constant = (weight.sum((2, 3)) * ((mean - _RGB_MEAN) / _RGB_STD)).sum(1)
-    state[stem_norm] = state[stem_norm] - constant
+    # A bias is added, a running mean subtracted.
+    state[takes] = state[takes] + (constant if takes.endswith(".bias") else -constant)

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -10,24 +9,70 @@ from tqdm import tqdm
 
 from cxr_edge.errors import CxrEdgeError
 
-from .films import Film
+from .films import FilmSet
+from .manifest import Entry
+from .sources import join, read_data
+from .split import Split
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True}
 _F = TypeVar("_F", bound=Callable[..., Any])
+_T = TypeVar("_T")
 
 
 def data_option(command: _F) -> _F:
     return click.option(
         "--data",
-        "roots",
+        "data",
         multiple=True,
         required=True,
-        type=click.Path(path_type=Path),
-        help="A folder of label folders; may be given several times.",
+        metavar="FOLDER|CSV",
+        help="A manifest.csv, a folder of label folders, or a public data set as it is published "
+        "(LAYOUT=FOLDER where its layout cannot be told); may be given several times.",
     )(command)
 
 
-def film_bar(films: Sequence[Film], title: str) -> Iterator[Film]:
+def patient_option(command: _F) -> _F:
+    return click.option(
+        "--patient-pattern",
+        default="",
+        help="For folders of label folders: a regular expression for the patient at the start of a "
+        "file name. Without it each film is taken for another patient.",
+    )(command)
+
+
+def entries_of(data: Sequence[str], patient_pattern: str = "") -> list[Entry]:
+    """The films of all --data arguments. Raises TrainError: see read_data and join."""
+    return join([read_data(text, patient_pattern) for text in data])
+
+
+def say_data(film_set: FilmSet, split: Split) -> None:
+    """Print how many films there are, what was left aside, and who stands where."""
+    click.echo(
+        f"{len(film_set.films)} films; {len(film_set.duplicates)} exact duplicates and "
+        f"{len(film_set.contradictions)} films with contradicting labels left aside, "
+        f"{len(film_set.near_duplicates)} pairs of near-duplicates kept together "
+        f"({len(film_set.contradicting_pairs)} with contradicting labels)."
+    )
+    if film_set.laterals or film_set.ignored:
+        click.echo(
+            f"{len(film_set.laterals)} lateral films and {len(film_set.ignored)} with findings to "
+            "be ignored left aside."
+        )
+    if split.torn:
+        click.echo(
+            f"{len(split.torn)} groups of patients stood on two official sides; each went to one."
+        )
+    labels = sorted({label for film in film_set.films for label in film.labels})
+    sources = {film.source for film in film_set.films}
+    for name, films in split.films.items():
+        if films:
+            counts = [f"{sum(label in f.labels for f in films)} {label}" for label in labels]
+            n_patients = len({film.group for film in films})
+            of = f" of {len({f.source for f in films})} sources" if len(sources) > 1 else ""
+            click.echo(f"  {name:10} {', '.join(counts)}; {n_patients} patients{of}")
+
+
+def film_bar(films: Sequence[_T], title: str) -> Iterator[_T]:
     """The films, with a progress bar on a terminal."""
     return iter(tqdm(films, title, leave=False, disable=None))
 

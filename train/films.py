@@ -1,51 +1,82 @@
-"""Folders whose names are the labels become a list of films, checked before anything is trained."""
+"""The films of a manifest become labelled films that may be used, each once, by patient."""
 
 import hashlib
-import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxr_edge.errors import RadiographError
-from cxr_edge.radiograph import open_radiograph
+from cxr_edge.model_card import NO_FINDING
 
+from .config import OTHERS, Labels
+from .duplicates import NearDuplicate, Progress, find_near_duplicates, raise_unreadable, same_bytes
 from .errors import TrainError
+from .manifest import LATERAL, Entry
 
-# Folder names that mean "none of the findings", as the public sets write them.
-NO_FINDING_NAMES = frozenset({"normal", "no finding", "no_finding", "negative", "healthy"})
-NO_FINDING = "no finding"
-# Public sets come as train/NORMAL, test/NORMAL ...: the outer folders are no labels.
-_SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test"})
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".dcm"})
-# Kermany et al. 2018 carry the patient in the name: personN_..., IM-N-..., NORMAL2-IM-N-...
-KERMANY_PATIENT = r"(person\d+|(?:NORMAL2-)?IM-\d+)"
+__all__ = [
+    "NO_FINDING",
+    "Film",
+    "FilmSet",
+    "digest_of",
+    "label_of",
+    "load_films",
+    "raise_unreadable",
+]
+
+BETWEEN = "|"
 
 
 @dataclass(frozen=True)
 class Film:
-    """One labelled film. label: a finding, or NO_FINDING; group: never split (see load_films)."""
+    """One labelled film.
+
+    label: a finding or NO_FINDING, or several findings with | between them. group: never split; see
+    load_films. official: the side that the data set put it on, or "".
+    """
 
     path: Path
     label: str
     patient: str
     group: str
     sha256: str
+    source: str = ""
+    official: str = ""
+    view: str = ""
+    age_years: float | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Each finding by itself, or NO_FINDING alone."""
+        return tuple(self.label.split(BETWEEN))
 
 
 @dataclass(frozen=True)
 class FilmSet:
-    """The films that may be used, and what was left aside, for the run's record."""
+    """The films that may be used, and what was left aside, for the run's record.
+
+    findings: the network's outputs. duplicates: left aside, for the same bytes are used once.
+    contradictions: left aside, for the same bytes have two labels. near_duplicates: used, all of a
+    pair on one side of the split; contradicting_pairs are those of them with two labels.
+    laterals, ignored: left aside by view and by Labels.ignore.
+    """
 
     films: tuple[Film, ...]
     findings: tuple[str, ...]
-    duplicates: tuple[Path, ...]
-    contradictions: tuple[Path, ...]
+    duplicates: tuple[Path, ...] = ()
+    contradictions: tuple[Path, ...] = ()
+    near_duplicates: tuple[NearDuplicate, ...] = ()
+    laterals: tuple[Path, ...] = ()
+    ignored: tuple[Path, ...] = ()
 
     @property
     def digest(self) -> str:
         """sha256 over the sorted digests of the films: the same films, the same digest."""
         return digest_of(self.films)
+
+    @property
+    def contradicting_pairs(self) -> tuple[NearDuplicate, ...]:
+        label = {film.path: film.label for film in self.films}
+        return tuple(p for p in self.near_duplicates if label[p.first] != label[p.second])
 
 
 def digest_of(films: Iterable[Film]) -> str:
@@ -54,115 +85,169 @@ def digest_of(films: Iterable[Film]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def load_films(roots: Sequence[Path], patient_pattern: str = KERMANY_PATIENT) -> FilmSet:
-    """List the films below `roots`; each root holds one folder per label.
+def load_films(
+    entries: Sequence[Entry], labels: Labels, progress: Progress | None = None
+) -> FilmSet:
+    """Label the films, use each once, and join the patients that must not be parted.
 
     Of films with the same bytes one is kept; where their labels differ none is. Patients that
-    share a film become one group, so that no split can part them.
-    Raises TrainError: a folder that is missing, empty, or not a label; one label only; a film
-    without bytes.
+    share a film, to the byte or as a near-duplicate (see find_near_duplicates), become one group,
+    so that no split can part them. Lateral films are left aside.
+    Raises TrainError: a finding that the labels do not know; one that no film has; one label only;
+    films that cannot be read.
     """
-    try:
-        pattern = re.compile(patient_pattern)
-    except re.error as exc:
-        raise TrainError(f"The patient pattern is not a regular expression ({exc}).") from exc
-    found = [(path, label) for root in roots for path, label in _labelled_files(root)]
-    labels = Counter(label for _, label in found)
-    if len(labels) < 2:
-        raise TrainError(
-            f"The data have only one label: {', '.join(labels)}.",
-            "Training needs films with and without the finding, each in a folder of its name.",
-        )
-    by_digest: dict[str, list[Film]] = defaultdict(list)
-    unreadable: list[str] = []
-    for path, label in found:
-        try:
-            sha256 = open_radiograph(path).sha256
-        except RadiographError as exc:
-            unreadable.append(f"{path}: {exc}")
-            continue
-        match = pattern.match(path.name)
-        named = (match[1] if match.groups() else match[0]) if match else ""
-        patient = named or path.stem
-        by_digest[sha256].append(Film(path, label, patient, patient, sha256))
-    raise_unreadable(unreadable)
+    frontal = [entry for entry in entries if entry.view != LATERAL]
+    named = {entry.path: label_of(entry, labels) for entry in frontal}
+    used = {entry.path: entry for entry in frontal if named[entry.path]}
+    _raise_unknown(used.values(), labels)
+    outputs = _outputs(set(named.values()), labels)
 
-    group_of = _join_patients(by_digest.values())
-    kept, duplicates, contradictions = [], [], []
-    for same in by_digest.values():
-        if len({film.label for film in same}) > 1:
-            contradictions += [film.path for film in same]
-            continue
-        first = min(same, key=lambda film: film.path)
-        kept.append(
-            Film(first.path, first.label, first.patient, group_of[first.patient], first.sha256)
-        )
-        duplicates += [film.path for film in same if film is not first]
-    if bare := sorted(labels.keys() - {film.label for film in kept}):
-        raise TrainError(
-            f"No film is left that is labelled {', '.join(bare)}: each is also there under another "
-            "label.",
-            "Keep each film in the one folder that is right.",
-        )
-    findings = tuple(sorted(label for label in labels if label != NO_FINDING))
+    same_films = same_bytes(list(used))
+    kept: dict[str, Path] = {}
+    duplicates: list[Path] = []
+    contradictions: list[Path] = []
+    for sha256, same in same_films.items():
+        if len({named[path] for path in same}) > 1:
+            contradictions += same
+        else:
+            kept[sha256] = same[0]
+            duplicates += same[1:]
+    _raise_bare(set(named.values()), {named[path] for path in kept.values()})
+    near = find_near_duplicates(sorted(kept.values()), progress)
+
+    pairs = [(pair.first, pair.second) for pair in near]
+    group_of = _join_patients(used, [*same_films.values(), *pairs])
+    films = [
+        _film(used[path], named[path], group_of, sha256, [used[p] for p in same_films[sha256]])
+        for sha256, path in kept.items()
+    ]
     return FilmSet(
-        tuple(sorted(kept, key=lambda film: film.path)),
-        findings,
+        tuple(sorted(films, key=lambda film: film.path)),
+        outputs,
         tuple(sorted(duplicates)),
         tuple(sorted(contradictions)),
+        tuple(near),
+        tuple(sorted(entry.path for entry in entries if entry.view == LATERAL)),
+        tuple(sorted(path for path, label in named.items() if not label)),
     )
 
 
-def raise_unreadable(unreadable: Sequence[str]) -> None:
-    """Raises TrainError that names the films, if there are any."""
-    if unreadable:
-        shown = "\n  ".join(unreadable[:20])
-        more = f"\n  and {len(unreadable) - 20} more" if len(unreadable) > 20 else ""
+def label_of(entry: Entry, labels: Labels) -> str:
+    """The film's label; "" where the labels ignore all that it has.
+
+    Of several findings those that are ignored do not count, and "no finding" does not beside
+    another. Where findings exclude each other the first of labels.findings counts.
+    """
+    names = [name for name in entry.findings or (NO_FINDING,) if name not in labels.ignore]
+    renamed = dict.fromkeys(_rename(labels)(name) for name in names)
+    found = [name for name in renamed if name not in labels.ignore and name != NO_FINDING]
+    if not found:
+        return NO_FINDING if NO_FINDING in renamed else ""
+    if labels.exclusive:
+        known = [name for name in labels.findings if name in found]
+        return (known or sorted(found))[0]
+    return BETWEEN.join(sorted(found))
+
+
+def _rename(labels: Labels) -> Callable[[str], str]:
+    named = {*labels.rename, *labels.findings, NO_FINDING}
+    others = labels.rename.get(OTHERS)
+    return lambda name: (
+        others if others is not None and name not in named else labels.rename.get(name, name)
+    )
+
+
+def _raise_unknown(used: Iterable[Entry], labels: Labels) -> None:
+    if not labels.findings:
+        return
+    known = {*labels.findings, *labels.ignore, NO_FINDING}
+    rename = _rename(labels)
+    unknown = Counter(
+        name
+        for entry in used
+        for name in entry.findings
+        if name not in labels.ignore and rename(name) not in known
+    )
+    if unknown:
+        named = ", ".join(f"{name} ({n} films)" for name, n in sorted(unknown.items()))
         raise TrainError(
-            f"{len(unreadable)} films cannot be used:\n  {shown}{more}\n",
-            "Repair them or move them out of the data folder.",
+            f"The data have findings that labels.findings does not name: {named}.",
+            'Name them there, or give them another name in labels.rename ("*" takes all the '
+            "others), or leave their films aside with labels.ignore.",
         )
 
 
-def _labelled_files(root: Path) -> list[tuple[Path, str]]:
-    if not root.is_dir():
-        raise TrainError(f"There is no folder {root}.", "Check the path given as --data.")
-    files = []
-    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        films = [
-            path
-            for path in sorted(folder.rglob("*"))
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-        ]
-        if not films:
-            raise TrainError(f"The label folder {folder} holds no film.", "Fill it or remove it.")
-        name = folder.name.lower()
-        if name in _SPLIT_NAMES:
-            raise TrainError(
-                f"{folder} is named like a part of a split, not like a label.",
-                "Give the folders inside the data, train/ and test/, each with its own --data.",
-            )
-        label = NO_FINDING if name in NO_FINDING_NAMES else name.replace("_", " ")
-        files += [(path, label) for path in films]
-    if not files:
+def _outputs(labels_found: set[str], labels: Labels) -> tuple[str, ...]:
+    """The network's outputs in order, each with a film at least."""
+    names = _names(labels_found)
+    if len(names) < 2:
         raise TrainError(
-            f"{root} has no label folders.",
-            "Put the films into one folder per label, for example NORMAL/ and PNEUMONIA/.",
+            f"The data have only one label: {', '.join(names) or 'none at all'}.",
+            "Training needs films with and without the finding.",
         )
-    return files
+    outputs = labels.findings or tuple(sorted(names - {NO_FINDING}))
+    if labels.exclusive and NO_FINDING not in outputs:
+        outputs = (NO_FINDING, *outputs)
+    if absent := [name for name in outputs if name not in names]:
+        raise TrainError(
+            f"No film is labelled {', '.join(absent)}.",
+            f"The data have {', '.join(sorted(names))}: correct labels.findings or labels.rename.",
+        )
+    return outputs
 
 
-def _join_patients(same_films: Iterable[Sequence[Film]]) -> dict[str, str]:
+def _raise_bare(before: set[str], after: set[str]) -> None:
+    if bare := sorted(_names(before) - _names(after)):
+        raise TrainError(
+            f"No film is left that is labelled {', '.join(bare)}: each is also there under another "
+            "label.",
+            "Keep each film under the one label that is right.",
+        )
+
+
+def _names(labels: Iterable[str]) -> set[str]:
+    return {name for label in labels for name in label.split(BETWEEN) if name}
+
+
+_Patient = tuple[str, str]  # source and patient
+
+
+def _key(entry: Entry) -> _Patient:
+    return entry.source, entry.patient
+
+
+def _film(
+    entry: Entry, label: str, group_of: Mapping[_Patient, str], sha256: str, same: Sequence[Entry]
+) -> Film:
+    # A copy among the test films makes this one a test film too.
+    sides = {one.split for one in same}
+    official = next((side for side in ("test", "validation", "train") if side in sides), "")
+    return Film(
+        entry.path,
+        label,
+        entry.patient,
+        group_of[_key(entry)],
+        sha256,
+        entry.source,
+        official,
+        entry.view,
+        entry.age_years,
+    )
+
+
+def _join_patients(
+    entries: Mapping[Path, Entry], same_films: Iterable[Sequence[Path]]
+) -> dict[_Patient, str]:
     """Map each patient to its group: patients that share a film share a group (union-find)."""
-    parent: dict[str, str] = {}
+    parent: dict[_Patient, _Patient] = {}
 
-    def root_of(patient: str) -> str:
+    def root_of(patient: _Patient) -> _Patient:
         while parent.setdefault(patient, patient) != patient:
             patient = parent[patient]
         return patient
 
     for same in same_films:
-        roots = sorted({root_of(film.patient) for film in same})
+        roots = sorted({root_of(_key(entries[path])) for path in same})
         for root in roots[1:]:
             parent[root] = roots[0]
-    return {patient: root_of(patient) for patient in list(parent)}
+    return {patient: "/".join(root_of(patient)) for patient in list(parent)}

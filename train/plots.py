@@ -1,6 +1,6 @@
-"""Pictures of a run: learning curve, ROC, score distribution."""
+"""Pictures of a run and of an evaluation, in colours that the colour-blind tell apart."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -8,9 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 matplotlib.use("Agg")
+from cycler import cycler
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from .fit import EpochReport
+from .metrics import precision_recall_curve, reliability, resampled, roc_curve
+
+# Okabe and Ito 2008, without yellow, which is faint on white.
+BLUE, ORANGE = "#0072B2", "#E69F00"
+plt.rcParams["axes.prop_cycle"] = cycler(
+    color=[BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000"]
+)
+N_BAND_DRAWS = 200
+
+_Bools = NDArray[np.bool_]
+_Floats = NDArray[np.floating]
+# Of N films: whether a finding is there, its probability, and the films' patients.
+Judged = tuple[_Bools, _Floats, Sequence[str]]
+_Curve = Callable[[_Bools, _Floats, _Floats | None], tuple[_Floats, _Floats]]
 
 
 def plot_learning(reports: Sequence[EpochReport], path: Path) -> None:
@@ -28,38 +46,114 @@ def plot_learning(reports: Sequence[EpochReport], path: Path) -> None:
     _save(figure, path)
 
 
-def plot_roc(
-    curves: Mapping[str, tuple[NDArray[np.bool_], NDArray[np.floating]]], path: Path
-) -> None:
-    """One ROC curve per name, from (present, probability) of N films."""
+def plot_roc(curves: Mapping[str, Judged], path: Path) -> None:
+    """One ROC curve per name, its band the middle 95 % of resampled patients at each point."""
     figure, axis = plt.subplots(figsize=(5, 5))
-    for name, (present, probability) in curves.items():
-        if not present.any() or present.all():
-            continue
-        order = np.argsort(-probability, kind="stable")
-        hits = np.cumsum(present[order]) / present.sum()
-        false_alarms = np.cumsum(~present[order]) / (~present).sum()
-        axis.plot(np.r_[0, false_alarms], np.r_[0, hits], label=name)
     axis.plot([0, 1], [0, 1], color="0.8")
+    _draw_curves(axis, curves, roc_curve)
     axis.set_xlabel("1 - specificity")
     axis.set_ylabel("sensitivity")
     axis.legend(loc="lower right")
     _save(figure, path)
 
 
+def plot_precision_recall(curves: Mapping[str, Judged], path: Path) -> None:
+    """One precision-recall curve per name, with a band as above; dotted: the prevalence."""
+    figure, axis = plt.subplots(figsize=(5, 5))
+    for line in _draw_curves(axis, curves, precision_recall_curve):
+        present, _, _ = curves[str(line.get_label())]
+        axis.axhline(present.mean(), color=line.get_color(), linestyle=":")
+    axis.set_xlabel("sensitivity (recall)")
+    axis.set_ylabel("precision (positive predictive value)")
+    axis.set_ylim(0, 1.02)
+    axis.legend(loc="lower left")
+    _save(figure, path)
+
+
+def _draw_curves(axis: Axes, curves: Mapping[str, Judged], curve: _Curve) -> list[Line2D]:
+    """Draw the curves that the films determine; the lines that were drawn."""
+    grid = np.linspace(0, 1, 201)
+    lines = []
+    for name, (present, probability, patients) in curves.items():
+        if not present.any() or present.all():
+            continue
+        lines += axis.plot(*curve(present, probability, None), label=name)
+        drawn = [
+            np.interp(grid, *curve(present, probability, one))
+            for weights in resampled(patients, N_BAND_DRAWS)
+            for one in weights
+            if 0 < one @ present < one.sum()  # a resample with both labels
+        ]
+        if drawn:
+            low, high = np.percentile(drawn, (2.5, 97.5), axis=0)
+            axis.fill_between(grid, low, high, color=lines[-1].get_color(), alpha=0.15, lw=0)
+    if not lines:
+        axis.plot([], [], color="none", label="not determined: the films have one label")
+    return lines
+
+
+def plot_confusion(counts: NDArray[np.int64], labels: Sequence[str], path: Path) -> None:
+    """Films by true label (rows) and decided label, with the part of the true label's films."""
+    rows = counts.sum(1, keepdims=True)
+    parts = counts / np.maximum(rows, 1)
+    side = 2.2 + 1.1 * len(labels)
+    figure, axis = plt.subplots(figsize=(side, side))
+    axis.imshow(parts, cmap="Blues", vmin=0, vmax=1)
+    for (i, j), count in np.ndenumerate(counts):
+        axis.text(
+            j,
+            i,
+            f"{count}\n{100 * parts[i, j]:.0f} %" if rows[i, 0] else "0",
+            ha="center",
+            va="center",
+            color="white" if parts[i, j] > 0.55 else "black",
+        )
+    axis.set_xticks(range(len(labels)), labels, rotation=30, ha="right")
+    axis.set_yticks(range(len(labels)), labels)
+    axis.set_xlabel("decided")
+    axis.set_ylabel("labelled")
+    _save(figure, path)
+
+
+def plot_reliability(happened: _Bools, probability: _Floats, said: str, path: Path) -> None:
+    """What was stated against what happened, by bin, above the number of films in each bin.
+
+    said: what the probability is of.
+    """
+    figure, (axis, below) = plt.subplots(
+        2, 1, figsize=(5, 6), sharex=True, height_ratios=(3, 1), layout="constrained"
+    )
+    stated, seen, counts = reliability(happened, probability)
+    edges = np.linspace(0, 1, len(counts) + 1)
+    known = counts > 0
+    axis.plot([0, 1], [0, 1], color="0.8")
+    axis.plot(stated[known], seen[known], "C0-o", markersize=4)
+    axis.set_ylabel("how often it was so")
+    axis.set_ylim(-0.02, 1.02)
+    below.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color="C0", edgecolor="w")
+    below.set_yscale("symlog", linthresh=10)
+    below.set_ylabel("films")
+    below.set_xlabel(f"probability of {said}")
+    _save(figure, path)
+
+
 def plot_scores(
-    present: NDArray[np.bool_],
-    probability: NDArray[np.floating],
-    threshold: float,
+    present: _Bools,
+    probability: _Floats,
+    threshold: float | None,
     finding: str,
     path: Path,
 ) -> None:
-    """Histogram of the probability where the finding is present and where it is absent."""
+    """Histogram of the probability where the finding is present and where it is absent.
+
+    threshold: None where the most probable label decides.
+    """
     figure, axis = plt.subplots(figsize=(7, 4))
-    bins = np.linspace(0, 1, 41)
+    bins = np.linspace(0, 1, 41).tolist()
     axis.hist(probability[~present], bins, alpha=0.6, label=f"no {finding}")
     axis.hist(probability[present], bins, alpha=0.6, label=finding)
-    axis.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.2f}")
+    if threshold is not None:
+        axis.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.2f}")
     axis.set_yscale("symlog", linthresh=10)
     axis.set_xlabel(f"probability of {finding}")
     axis.set_ylabel("films")
@@ -67,7 +161,23 @@ def plot_scores(
     _save(figure, path)
 
 
-def _save(figure: plt.Figure, path: Path) -> None:
-    figure.tight_layout()
+def plot_films(films: Sequence[_Floats], captions: Sequence[str], path: Path) -> None:
+    """A contact sheet of grey films (H, W), 0 to 1. It shows patients: for its user's eyes only."""
+    n_columns = 4
+    n_rows = -(-len(films) // n_columns)
+    figure, axes = plt.subplots(
+        n_rows, n_columns, figsize=(11, 3.3 * n_rows), squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, film, caption in zip(axes.flat, films, captions, strict=False):
+        axis.imshow(film, cmap="gray", vmin=0, vmax=1)
+        axis.set_title(caption, fontsize=8)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    if figure.get_layout_engine() is None:
+        figure.tight_layout()
     figure.savefig(path, dpi=120)
     plt.close(figure)

@@ -1,10 +1,11 @@
-"""`python -m train.stress`: what a checkpoint says of films as another hand would have made them.
+"""`python -m train stress`: what a checkpoint says of films as another hand would have made them.
 
 Films of one hospital flatter a network that reads the frame, the tone or the sharpness rather than
 the lungs. Here each of these is changed by itself and by a fixed amount; the threshold stays where
 the untouched films put it.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 from functools import partial
@@ -17,12 +18,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .checkpoint import load_checkpoint
-from .commands import CONTEXT, data_option, film_bar, run_command
+from .commands import CONTEXT, data_option, entries_of, film_bar
 from .config import TrainConfig
 from .errors import TrainError
 from .films import load_films
-from .fit import Films, cache_films, infer
 from .metrics import measure
+from .pixels import Films, cache_films, infer
 from .split import LEFT_OUT, TEST, VALIDATION, read_split
 
 
@@ -80,7 +81,7 @@ STRESSES: dict[str, Callable[[Tensor], Tensor]] = {
     context_settings=CONTEXT,
     epilog="""\b
 Example:
-  python -m train.stress runs/first/checkpoint.pt --data films/
+  python -m train stress runs/first/checkpoint.pt --data films/
 """,
 )
 @click.argument("checkpoint_path", metavar="CHECKPOINT", type=click.Path(path_type=Path))
@@ -99,11 +100,14 @@ Example:
     default=0.96,
     help="Of the untouched films; puts the threshold.",
 )
-def command(checkpoint_path: Path, roots: tuple[Path, ...], part: str, target: float) -> None:
+def command(checkpoint_path: Path, data: tuple[str, ...], part: str, target: float) -> None:
     """Disturb films one way at a time and print what CHECKPOINT makes of them."""
     checkpoint = load_checkpoint(checkpoint_path)
     config = TrainConfig.read(checkpoint_path.parent / "config.json")
-    split = read_split(checkpoint_path.parent / "split.csv", load_films(roots).films)
+    films_at_hand = load_films(
+        entries_of(data, config.patient_pattern), config.labels, film_bar
+    ).films
+    split = read_split(checkpoint_path.parent / "split.csv", films_at_hand)
     chosen = split[part]
     if not chosen:
         raise TrainError(f"The run has no {part} films.", "Choose another --part.")
@@ -132,8 +136,4 @@ def _apply(stress: Callable[[Tensor], Tensor], films: Films) -> Films:
         stress(batch.float() / 255).clamp(0, 1).mul(255).round().to(torch.uint8)
         for batch in films.pixels.split(64)
     ]
-    return Films(torch.cat(pixels), films.labels, films.patients)
-
-
-if __name__ == "__main__":
-    run_command(command, "python -m train.stress")
+    return dataclasses.replace(films, pixels=torch.cat(pixels))

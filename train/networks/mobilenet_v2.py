@@ -2,6 +2,9 @@
 
 from torch import Tensor, nn
 
+from .heads import LINEAR, dense128
+from .network import Network, draw_convolutions, draw_linear
+
 # expansion t, channels c, repeats n, stride s: table 2 of the paper.
 _BLOCKS = (
     (1, 16, 1, 1),
@@ -46,27 +49,33 @@ class InvertedResidual(nn.Module):
         return x + self.conv(x) if self.adds_input else self.conv(x)
 
 
-class MobileNetV2(nn.Module):
+class MobileNetV2(Network):
     """Images (N, n_channels, H, W) to logits (N, n_outputs)."""
 
-    def __init__(self, n_outputs: int, n_channels: int = 3, dropout: float = 0.2) -> None:
+    def __init__(self, n_outputs: int, n_channels: int = 3, head: str = LINEAR) -> None:
         super().__init__()
         n_in = 32
-        layers: list[nn.Module] = [_conv_bn_relu6(n_channels, n_in, stride=2)]
+        modules: list[nn.Module] = [_conv_bn_relu6(n_channels, n_in, stride=2)]
         for expansion, n_out, repeats, first_stride in _BLOCKS:
             for i in range(repeats):
                 stride = first_stride if i == 0 else 1
-                layers.append(InvertedResidual(n_in, n_out, stride, expansion))
+                modules.append(InvertedResidual(n_in, n_out, stride, expansion))
                 n_in = n_out
-        layers.append(_conv_bn_relu6(n_in, _LAST_CHANNELS, kernel_size=1))
-        self.features = nn.Sequential(*layers)
-        self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(_LAST_CHANNELS, n_outputs))
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out")
-            elif isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, 0, 0.01)
-                nn.init.zeros_(module.bias)
+        modules.append(_conv_bn_relu6(n_in, _LAST_CHANNELS, kernel_size=1))
+        self.features = nn.Sequential(*modules)
+        if head == LINEAR:
+            self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(_LAST_CHANNELS, n_outputs))
+        else:
+            self.classifier = dense128(_LAST_CHANNELS, n_outputs)
+        draw_convolutions(self)
+        if head == LINEAR:
+            draw_linear(self.classifier)
+
+    def stages(self) -> list[nn.Module]:
+        return list(self.features)
+
+    def feature_map(self, x: Tensor) -> Tensor:
+        return self.features(x)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.features(x).mean((2, 3)))
+        return self.classifier(self.feature_map(x).mean((2, 3)))

@@ -1,0 +1,331 @@
+"""`python -m train evaluate`: a checkpoint or a model, measured on any labelled films."""
+
+import csv
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePath
+
+import click
+
+from cxr_edge.errors import RadiographError
+from cxr_edge.model import load_model
+from cxr_edge.model_card import NO_FINDING, SOFTMAX, ModelCard
+from cxr_edge.radiograph import open_radiograph
+
+from .answers import (
+    Answers,
+    Reader,
+    answers_of_model,
+    read_films,
+    reader_of_checkpoint,
+    reader_of_model,
+)
+from .blackout import measure_blackout
+from .checkpoint import load_checkpoint
+from .commands import CONTEXT, data_option, entries_of, film_bar
+from .config import Labels, TrainConfig
+from .errors import TrainError
+from .films import Film, label_of, load_films
+from .manifest import LATERAL, Entry
+from .pixels import Films
+from .processes import device_of
+from .report import (
+    Evaluation,
+    as_json,
+    data_json,
+    draw_pictures,
+    draw_worst,
+    evaluate_answers,
+    lines_of,
+)
+from .report_page import NOT_FOR_DIAGNOSIS, page
+from .split import LEFT_OUT, TEST, TRAIN, VALIDATION, read_split
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: a model file or a checkpoint with its run folder.
+
+    facts: what a reader of the report should know of it, by name.
+    """
+
+    path: Path
+    name: str
+    labels: Labels
+    reader: Reader
+    split_path: Path | None
+    patient_pattern: str
+    facts: Mapping[str, str]
+
+    @property
+    def is_model(self) -> bool:
+        return self.path.suffix == ".onnx"
+
+    def answer(self, films: Sequence[Film]) -> tuple[Answers, Films | None]:
+        """Its answers, and the films' pixels where they were prepared for a checkpoint."""
+        if self.is_model:
+            return answers_of_model(load_model(self.path, "cpu"), films, film_bar), None
+        readable, cached, unanswered = read_films(films, self.reader, film_bar, "reading films")
+        return self.reader.judge(readable, self.reader.logits(cached), unanswered), cached
+
+
+def load_subject(path: Path) -> Subject:
+    """Raises TrainError or ModelError where it is neither a model nor a run's checkpoint."""
+    if path.suffix == ".onnx":
+        model = load_model(path, "cpu")
+        card = model.card
+        labels = Labels(card.findings, card.activation == SOFTMAX)
+        facts = {"file": path.name, "sha256": model.sha256, **_card_facts(card)}
+        return Subject(path, card.label, labels, reader_of_model(model), None, "", facts)
+    checkpoint = load_checkpoint(path)
+    config = TrainConfig.read(path.parent / "config.json")
+    labels = dataclasses.replace(config.labels, findings=checkpoint.findings)
+    split_path = path.parent / "split.csv"
+    facts = {
+        "file": f"{path.resolve().parent.name}/{path.name}",
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "network": checkpoint.network,
+        "findings": ", ".join(checkpoint.findings),
+        "input": f"{config.input.width_px} x {config.input.height_px} px",
+        "initial weights": config.init or "none",
+    }
+    return Subject(
+        path,
+        f"checkpoint of {path.resolve().parent.name}",
+        labels,
+        reader_of_checkpoint(checkpoint, config, device_of("auto")),
+        split_path if split_path.is_file() else None,
+        config.patient_pattern,
+        facts,
+    )
+
+
+def _card_facts(card: ModelCard) -> dict[str, str]:
+    data = card.training_data
+    low, high = card.age_range_years
+    facts = {
+        "findings": ", ".join(card.findings),
+        "intended use": card.intended_use,
+        "age range": f"{low:g} to {high:g} years",
+        "input": f"{card.input.width_px} x {card.input.height_px} px",
+        "training data": f"{data.name}, {data.n_films} films of {data.n_patients} patients",
+        "digest of the training data": data.digest,
+        "licence of the training data": data.licence,
+        "licence of the model": card.licence,
+    }
+    for point in card.operating_points:
+        facts[f"operating point, {point.finding}"] = (
+            f"{point.threshold:.3f} ({point.chosen_by}); the card states sensitivity "
+            f"{point.sensitivity:.3f}, specificity {point.specificity:.3f} on {point.measured_on}"
+        )
+    return facts | {f"quantization, {name}": text for name, text in card.quantization.items()}
+
+
+@click.command(
+    "evaluate",
+    context_settings=CONTEXT,
+    epilog="""\b
+Examples:
+  python -m train evaluate model.onnx --data films/ --out report/
+  python -m train evaluate runs/first/checkpoint.pt --data films/
+  python -m train evaluate pneumonia.onnx --data kermany=chest_xray/ \\
+      --rename "bacterial pneumonia=pneumonia" --rename "viral pneumonia=pneumonia"
+
+A checkpoint is measured on the test films of its own run; --part all takes all films of
+other data. With --out, report.html holds everything, figures.json the figures. worst.png,
+which is in the report too, shows patients' films: keep both where the films may be.
+""",
+)
+@click.argument("path", metavar="MODEL_OR_CHECKPOINT", type=click.Path(path_type=Path))
+@data_option
+@click.option(
+    "--split",
+    "split_path",
+    type=click.Path(path_type=Path),
+    help="The split.csv of a run; a checkpoint takes that of its own folder.",
+)
+@click.option(
+    "--part",
+    type=click.Choice([TEST, VALIDATION, TRAIN, LEFT_OUT, ALL]),
+    show_default="test where there is a split, else all",
+    help="The part of the split, or without one the side that a data set gave its films.",
+)
+@click.option(
+    "--rename",
+    "renames",
+    multiple=True,
+    metavar="FROM=TO",
+    help="A finding of the data as a finding of the model.",
+)
+@click.option("--ignore", multiple=True, metavar="FINDING", help="Leave such films aside.")
+@click.option(
+    "--blackout/--no-blackout",
+    default=True,
+    help="Measure once more with the lungs painted over.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the report.")
+def command(
+    path: Path,
+    data: tuple[str, ...],
+    split_path: Path | None,
+    part: str | None,
+    renames: tuple[str, ...],
+    ignore: tuple[str, ...],
+    blackout: bool,
+    out: Path | None,
+) -> None:
+    """Measure a model or a checkpoint on labelled films; intervals are 95 %, over patients."""
+    subject = load_subject(path)
+    labels = dataclasses.replace(
+        subject.labels,
+        rename={**subject.labels.rename, **_renamed(renames)},
+        ignore=(*subject.labels.ignore, *ignore),
+    )
+    entries = entries_of(data, subject.patient_pattern)
+    split_path = split_path or subject.split_path
+    if split_path and part != ALL:
+        part = part or TEST
+        films = read_split(split_path, load_films(entries, labels, film_bar).films)[part]
+    else:
+        part = part or ALL
+        films = films_to_measure(entries, labels)
+        if n_aside := len(entries) - len(films):
+            click.echo(f"{n_aside} films left aside: lateral, ignored, copies or contradicting.")
+        if part != ALL:
+            films = tuple(film for film in films if film.official == part)
+    _check(films, part, subject)
+
+    answers, cached = subject.answer(films)
+    blinded = None
+    if blackout:
+        if cached is None:
+            title = "reading again, for the blackout"
+            _, cached, _ = read_films(answers.films, subject.reader, film_bar, title)
+        blinded = measure_blackout(subject.reader, answers.films, cached)
+    evaluation = evaluate_answers(answers, blinded)
+    click.echo(f"{subject.name}, {part} films. {NOT_FOR_DIAGNOSIS}")
+    n_seen = _n_seen(films, subject.split_path) if part == ALL else 0
+    if n_seen:
+        seen = f"{n_seen} of the films were trained on or chosen with: the figures flatter."
+        click.echo(seen)
+        subject = dataclasses.replace(subject, facts={**subject.facts, "warning": seen})
+    for line in lines_of(evaluation):
+        click.echo(line)
+    for fault in answers.unanswered:
+        click.echo(f"without an answer: {fault.film.path}: {fault.reason}", err=True)
+    if out:
+        again = _command_line(path, data, split_path, part, renames, ignore)
+        _write(out, subject, evaluation, part, again)
+        click.echo(f"Written to {out}; report.html stands alone.")
+
+
+def films_to_measure(entries: Sequence[Entry], labels: Labels) -> tuple[Film, ...]:
+    """The frontal films with a label, each once; those with two labels for the same bytes never.
+
+    load_films is for training, and stops where a label has no film or a film cannot be read. Here
+    a film that cannot be read stays, to be counted as one without an answer.
+    """
+    found: dict[str, list[Film]] = {}
+    for entry in entries:
+        label = label_of(entry, labels)
+        if entry.view == LATERAL or not label:
+            continue
+        try:
+            sha256 = open_radiograph(entry.path).sha256
+        except RadiographError:
+            sha256 = ""
+        group = f"{entry.source}/{entry.patient}"
+        film = Film(
+            entry.path,
+            label,
+            entry.patient,
+            group,
+            sha256,
+            entry.source,
+            entry.split,
+            entry.view,
+            entry.age_years,
+        )
+        found.setdefault(sha256 or str(entry.path), []).append(film)
+    return tuple(same[0] for same in found.values() if len({film.label for film in same}) == 1)
+
+
+def _renamed(renames: Sequence[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in renames]
+    for name, equals, to in pairs:
+        if not (name and equals and to):
+            raise TrainError(f"--rename {name}{equals}{to} has no two names.", "Give FROM=TO.")
+    return {name: to for name, _, to in pairs}
+
+
+def _check(films: Sequence[Film], part: str, subject: Subject) -> None:
+    """Raises TrainError: no films, or a label that the subject does not know."""
+    if not films:
+        raise TrainError(f"There are no {part} films.", "Check --data, --split and --part.")
+    known = {*subject.reader.findings, NO_FINDING}
+    if unknown := sorted({label for film in films for label in film.labels} - known):
+        raise TrainError(
+            f"{subject.path.name} does not know {', '.join(unknown)}.",
+            f'Its findings: {", ".join(subject.reader.findings)}. Give --rename "{unknown[0]}=..." '
+            f'or --ignore "{unknown[0]}".',
+        )
+
+
+def _n_seen(films: Sequence[Film], split_path: Path | None) -> int:
+    """How many films the checkpoint's own run trained on or chose with."""
+    if split_path is None:
+        return 0
+    with split_path.open(newline="", encoding="utf-8-sig") as file:
+        used = {
+            row.get("sha256") for row in csv.DictReader(file) if row["split"] in (TRAIN, VALIDATION)
+        }
+    return sum(film.sha256 in used for film in films)
+
+
+def _command_line(
+    path: Path,
+    data: Sequence[str],
+    split_path: Path | None,
+    part: str,
+    renames: Sequence[str],
+    ignore: Sequence[str],
+) -> str:
+    """The command with the names of files and folders, not with the places where they lie here."""
+    words = ["python -m train evaluate", path.name]
+    for text in data:
+        layout, equals, place = text.rpartition("=")
+        words.append(f"--data {layout}{equals}{PurePath(place).name or '.'}")
+    if split_path and part != ALL:
+        words.append(f"--split {split_path.name}")
+    words.append(f'--part "{part}"' if " " in part else f"--part {part}")
+    words += [f'--rename "{text}"' for text in renames] + [f'--ignore "{text}"' for text in ignore]
+    return " ".join(words)
+
+
+def _write(out: Path, subject: Subject, evaluation: Evaluation, part: str, again: str) -> None:
+    answers = evaluation.answers
+    out.mkdir(parents=True, exist_ok=True)
+    films = (*answers.films, *(fault.film for fault in answers.unanswered))
+    data, date = data_json(films), datetime.now(UTC).date().isoformat()
+    pictures = draw_pictures(answers, out)
+    if draw_worst(answers, subject.reader.spec, out / "worst.png"):
+        pictures["Worst errors (patients' films: keep them where they may be)"] = out / "worst.png"
+    record = {
+        "subject": dict(subject.facts),
+        "date": date,
+        "part": part,
+        "data": data,
+        "figures": as_json(evaluation),
+        "command": again,
+    }
+    text = json.dumps(record, indent=1, ensure_ascii=False)
+    (out / "figures.json").write_text(text, encoding="utf-8")
+    heading = f"{subject.name}: evaluation on {part} films"
+    html = page(heading, date, subject.facts, data, evaluation, pictures, again)
+    (out / "report.html").write_text(html, encoding="utf-8")
