@@ -26,11 +26,11 @@ from cxr_edge.model_card import (
 )
 from cxr_edge.preprocess import prepare
 from cxr_edge.radiograph import read_radiograph
-from train.answers import Measured, answers_of_model, measure_answers, measure_by_source
-from train.checkpoint import Checkpoint
 from train.commands import CONTEXT, data_option, film_bar, run_command
-from train.films import Film, digest_of
-from train.split import LEFT_OUT, TEST, TRAIN, VALIDATION
+from train.data.films import Film, digest_of
+from train.data.split import LEFT_OUT, TEST, TRAIN, VALIDATION
+from train.learn.checkpoint import Checkpoint
+from train.measure.answers import Measured, answers_of_model, measure_answers, measure_by_source
 
 from .card_text import CardText, read_card_text
 from .compare import FP32, INT8, compare, faults, require

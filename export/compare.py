@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from train.metrics import auroc
+from train.measure.metrics import auroc
 
 from .errors import ExportError
 

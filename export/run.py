@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from train.checkpoint import Checkpoint, load_checkpoint
 from train.commands import entries_of, film_bar
 from train.config import TrainConfig, settings_of
-from train.films import load_films
-from train.split import Split, read_split
+from train.data.films import load_films
+from train.data.split import Split, read_split
+from train.learn.checkpoint import Checkpoint, load_checkpoint
 
 from .errors import ExportError
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from train.augment import NO_AUGMENTATION, Augmentation, augment
-from train.randaugment import MOST, OPERATIONS, rand_augment
+from train.learn.augment import NO_AUGMENTATION, Augmentation, augment
+from train.learn.randaugment import MOST, OPERATIONS, rand_augment
 
 
 def some_films(n: int = 6, height: int = 48, width: int = 40) -> Tensor:

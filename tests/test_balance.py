@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from train.balance import epoch_order, label_of_each
 from train.config import SAMPLINGS, Balance
+from train.learn.balance import epoch_order, label_of_each
 
 # Two findings, not exclusive: 7 films without, 4 with the first, 2 with both, 1 with the second.
 LABELS = torch.tensor([[0, 0]] * 7 + [[1, 0]] * 4 + [[1, 1]] * 2 + [[0, 1]]).float()

@@ -9,8 +9,11 @@ import pytest
 import torch
 
 from cxr_edge.model_card import SIGMOID
-from train.answers import Reader, measure_answers
-from train.blackout import (
+from train.config import TrainConfig
+from train.data.films import Film
+from train.data.pixels import Films
+from train.measure.answers import Reader, measure_answers
+from train.measure.blackout import (
     BOTTOM,
     LEFT,
     RIGHT,
@@ -20,9 +23,6 @@ from train.blackout import (
     measure_blackout,
     tell_source,
 )
-from train.config import TrainConfig
-from train.films import Film
-from train.pixels import Films
 
 SIDE_PX = 40
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from train.checkpoint import (
+from train.errors import TrainError
+from train.learn.checkpoint import (
     Checkpoint,
     initialise,
     load_checkpoint,
@@ -17,7 +18,6 @@ from train.checkpoint import (
     save_checkpoint,
     write_atomically,
 )
-from train.errors import TrainError
 from train.networks import Network, build, layers
 
 IMAGENET_MEAN = torch.tensor((0.485, 0.456, 0.406))[:, None, None]

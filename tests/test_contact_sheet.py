@@ -9,9 +9,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from train.augment import NO_AUGMENTATION, Augmentation
-from train.contact_sheet import draw_sheet
 from train.errors import TrainError
+from train.learn.augment import NO_AUGMENTATION, Augmentation
+from train.learn.contact_sheet import draw_sheet
 
 GREYS = (60, 100, 140)
 

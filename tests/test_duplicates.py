@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.made import film
-from train.duplicates import (
+from train.data.duplicates import (
     MIN_CORRELATION,
     NearDuplicate,
     find_near_duplicates,
@@ -71,7 +71,7 @@ def test_two_blank_films_are_no_copies_of_each_other(tmp_path: Path) -> None:
 def test_pairs_are_found_across_the_blocks_of_the_comparison(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("train.duplicates._BLOCK", 3)
+    monkeypatch.setattr("train.data.duplicates._BLOCK", 3)
     paths = [save(tmp_path / f"{i}.png", picture(i % 5)) for i in range(10)]
     assert sorted(pairs_of(*paths)) == [(f"{i}.png", f"{i + 5}.png") for i in range(5)]
 

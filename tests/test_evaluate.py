@@ -16,7 +16,12 @@ from cxr_edge.model_card import NO_FINDING, SIGMOID, SOFTMAX, OperatingPoint
 from tests.conftest import make_film
 from tests.made import encode
 from tests.tiny_model import tiny_card, write_tiny_model
-from train.answers import (
+from train.config import Labels, TrainConfig
+from train.data.films import Film
+from train.data.manifest import Entry, write_manifest
+from train.errors import TrainError
+from train.learn.checkpoint import Checkpoint, save_checkpoint
+from train.measure.answers import (
     Answers,
     Reader,
     answers_of_checkpoint,
@@ -25,14 +30,8 @@ from train.answers import (
     measure_by_source,
     reader_of_model,
 )
-from train.checkpoint import Checkpoint, save_checkpoint
-from train.config import Labels, TrainConfig
-from train.errors import TrainError
-from train.evaluate import command, films_to_measure
-from train.films import Film
-from train.manifest import Entry, write_manifest
-from train.networks import build
-from train.report import (
+from train.measure.evaluate import command, films_to_measure
+from train.measure.report import (
     SOURCE_FIGURES,
     as_json,
     evaluate_answers,
@@ -40,6 +39,7 @@ from train.report import (
     reason_of,
     write_report,
 )
+from train.networks import build
 
 CONFIG = TrainConfig(input=tiny_card().input)
 
@@ -351,7 +351,7 @@ def test_a_data_sets_own_test_side_can_be_taken(tiny_model_path, entries, tmp_pa
 @pytest.fixture(scope="module")
 def run(films, tmp_path_factory) -> Path:
     """A run folder with a network that never learned."""
-    from train.split import TEST, TRAIN, VALIDATION, Split, write_split
+    from train.data.split import TEST, TRAIN, VALIDATION, Split, write_split
 
     folder = tmp_path_factory.mktemp("runs") / "first"
     folder.mkdir()
@@ -378,9 +378,9 @@ def test_films_that_a_checkpoint_learned_from_are_told(run, manifest) -> None:
 def test_a_runs_report_measures_each_part_alike(
     run, films, tmp_path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from train.films import FilmSet
-    from train.pixels import cache_films
-    from train.split import TEST, VALIDATION, read_split
+    from train.data.films import FilmSet
+    from train.data.pixels import cache_films
+    from train.data.split import TEST, VALIDATION, read_split
 
     split = read_split(run / "split.csv", films)
     cached = {

@@ -25,11 +25,11 @@ from export.errors import ExportError
 from export.operating_point import fit_shared_threshold, fit_temperature, fit_threshold
 from export.quantize import _shift_logits
 from tests.conftest import ROOT
-from train.average import command as average_command
-from train.checkpoint import load_checkpoint, save_checkpoint
-from train.evaluate import command as evaluate_command
-from train.stress import STRESSES
-from train.stress import command as stress_command
+from train.learn.average import command as average_command
+from train.learn.checkpoint import load_checkpoint, save_checkpoint
+from train.measure.evaluate import command as evaluate_command
+from train.measure.stress import STRESSES
+from train.measure.stress import command as stress_command
 
 # A whole recipe in seconds.
 QUICK = """

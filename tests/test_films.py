@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from train.config import Labels
+from train.data.films import NO_FINDING, FilmSet, digest_of, load_films
+from train.data.manifest import Entry
+from train.data.sources import folders, kermany
 from train.errors import TrainError
-from train.films import NO_FINDING, FilmSet, digest_of, load_films
-from train.manifest import Entry
-from train.sources import folders, kermany
 
 
 def put(path: Path, content: int = 0) -> Path:

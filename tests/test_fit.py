@@ -10,17 +10,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import train.fit
+import train.learn.fit
 from cxr_edge.model_card import NO_FINDING
 from cxr_edge.preprocess import normalise
-from train.augment import NO_AUGMENTATION, Augmentation
-from train.checkpoint import write_atomically
 from train.config import Balance, Optimisation, Teaching, TrainConfig, Tuning, default_input_spec
+from train.data.films import Film
+from train.data.pixels import Films, cache_films, infer, to_input
 from train.errors import TrainError
-from train.films import Film
-from train.fit import EpochReport, Helpers, fit, mean_auroc
+from train.learn.augment import NO_AUGMENTATION, Augmentation
+from train.learn.checkpoint import write_atomically
+from train.learn.fit import EpochReport, Helpers, fit, mean_auroc
 from train.networks import build, stages
-from train.pixels import Films, cache_films, infer, to_input
 
 SPEC = replace(default_input_spec(), width_px=32, height_px=32)
 CONFIG = TrainConfig(
@@ -243,7 +243,7 @@ def test_another_file_is_not_taken_for_a_snapshot(
 def fix_validation(monkeypatch: pytest.MonkeyPatch, figures: Sequence[float]) -> None:
     """Let the epochs have these validation figures, of the films as they are and augmented."""
     doubled = iter([figure for figure in figures for _ in range(2)])
-    monkeypatch.setattr(train.fit, "mean_auroc", lambda *_: next(doubled))
+    monkeypatch.setattr(train.learn.fit, "mean_auroc", lambda *_: next(doubled))
 
 
 def test_training_stops_after_so_many_epochs_without_improvement(
@@ -358,7 +358,9 @@ def test_the_networks_input_is_what_the_runtime_feeds_it() -> None:
 
 @pytest.mark.parametrize("schedule", ["cosine", "one-cycle", "constant"])
 def test_the_rate_follows_its_schedule(schedule: str) -> None:
-    factor = train.fit._schedule(Optimisation(epochs=10, schedule=schedule, warmup_epochs=1), 10)
+    factor = train.learn.fit._schedule(
+        Optimisation(epochs=10, schedule=schedule, warmup_epochs=1), 10
+    )
     factors = [factor(step) for step in range(100)]
     peak = max(factors)
     assert peak == pytest.approx(1)
@@ -456,7 +458,7 @@ def test_an_interruption_at_any_moment_loses_an_epoch_at_most(
 
     with monkeypatch.context() as patch:
         if moment == "while saving":
-            patch.setattr(train.fit, "write_atomically", save)
+            patch.setattr(train.learn.fit, "write_atomically", save)
         helpers = Helpers() if moment == "while saving" else Helpers(batches=batches)
         with pytest.raises(KeyboardInterrupt):
             run(cached, config, snapshot, helpers=helpers)

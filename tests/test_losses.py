@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from train.config import Balance, Labels, Optimisation, Teaching, TrainConfig
 from train.errors import TrainError
-from train.losses import Loss, make_loss
+from train.learn.losses import Loss, make_loss
 
 PLAIN = TrainConfig(optimisation=Optimisation(label_smoothing=0.0))
 # Of eight training films 4, 2 and 1 have the finding.

@@ -9,9 +9,9 @@ from click.testing import CliRunner
 
 from tests.conftest import make_film
 from tests.test_duplicates import picture
+from train.data.manifest import Entry, read_manifest, write_manifest
+from train.data.manifest_command import command, plot_films, table_of
 from train.errors import TrainError
-from train.manifest import Entry, read_manifest, write_manifest
-from train.manifest_command import command, plot_films, table_of
 
 HEADER = "path,finding,patient,source,view,age,split"
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from train.metrics import (
+from train.measure.metrics import (
     FINDING_FIGURES,
     LABEL_FIGURES,
     Interval,

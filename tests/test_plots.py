@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.plots import (
+from train.measure.plots import (
     plot_confusion,
     plot_films,
     plot_precision_recall,

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from train.errors import TrainError
-from train.processes import device_of, join_processes
+from train.learn.processes import device_of, join_processes
 
 ROOT = Path(__file__).parents[1]
 # A whole small run: mobilenet_v2 has batch norm, dropout and frozen layers, and everything random.
@@ -18,12 +18,12 @@ SCRIPT = """
 import sys, torch
 from dataclasses import replace
 from pathlib import Path
-from train.augment import Augmentation
+from train.learn.augment import Augmentation
 from train.config import Balance, Optimisation, TrainConfig, Tuning, default_input_spec
-from train.fit import Helpers, fit
+from train.learn.fit import Helpers, fit
 from train.networks import build
-from train.pixels import Films
-from train.processes import join_processes
+from train.data.pixels import Films
+from train.learn.processes import join_processes
 torch.set_num_threads(1)
 config = TrainConfig(
     network="mobilenet_v2",

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from train.augment import NO_AUGMENTATION, Augmentation
 from train.config import TrainConfig
 from train.errors import TrainError
+from train.learn.augment import NO_AUGMENTATION, Augmentation
 from train.recipe import read_recipe, recipe_names, recipe_path
 
 PROJECTS = {

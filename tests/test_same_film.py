@@ -12,8 +12,8 @@ from cxr_edge.preprocess import prepare
 from cxr_edge.radiograph import read_radiograph
 from tests.conftest import SAMPLES
 from train.config import default_input_spec
-from train.films import Film
-from train.pixels import cache_films, to_input
+from train.data.films import Film
+from train.data.pixels import cache_films, to_input
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import make_film
+from train.data.manifest import Entry, read_manifest, write_manifest
+from train.data.sources import LAYOUTS, folders, join, read_data
 from train.errors import TrainError
-from train.manifest import Entry, read_manifest, write_manifest
-from train.sources import LAYOUTS, folders, join, read_data
 
 COHEN_HEADER = (
     "patientid,offset,sex,age,finding,RT_PCR_positive,survival,intubated,intubation_present,"

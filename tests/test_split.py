@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from train.config import SplitRule, Subset
-from train.errors import TrainError
-from train.films import NO_FINDING, Film
-from train.split import (
+from train.data.films import NO_FINDING, Film
+from train.data.split import (
     LEFT_OUT,
     TEST,
     TRAIN,
@@ -23,7 +22,8 @@ from train.split import (
     subset,
     write_split,
 )
-from train.split import make_split as deal
+from train.data.split import make_split as deal
+from train.errors import TrainError
 
 ROOT = Path("films")
 

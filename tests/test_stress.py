@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from train.stress import STRESSES, brightened, framed, noisy, sharpened, turned
+from train.measure.stress import STRESSES, brightened, framed, noisy, sharpened, turned
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ from .recipe import recipe_names, recipe_path
 
 # By name: the module whose `command` it is, imported when it is used.
 _COMMANDS = {
-    "manifest": ("manifest_command", "List the films of one or several data sets."),
-    "sheet": ("sheet", "Draw films as they are and as a recipe augments them."),
-    "average": ("average", "Average the weights of several runs."),
-    "evaluate": ("evaluate", "Measure a checkpoint or an ONNX model on labelled films."),
-    "stress": ("stress", "Disturb films one way at a time."),
-    "blackout": ("blackout", "Ask what is left of a result with the lungs blacked out."),
+    "manifest": ("data.manifest_command", "List the films of one or several data sets."),
+    "sheet": ("learn.sheet", "Draw films as they are and as a recipe augments them."),
+    "average": ("learn.average", "Average the weights of several runs."),
+    "evaluate": ("measure.evaluate", "Measure a checkpoint or an ONNX model on labelled films."),
+    "stress": ("measure.stress", "Disturb films one way at a time."),
+    "blackout": ("measure.blackout", "Ask what is left of a result with the lungs blacked out."),
 }
 
 

@@ -9,10 +9,10 @@ from tqdm import tqdm
 
 from cxr_edge.errors import CxrEdgeError
 
-from .films import FilmSet
-from .manifest import Entry
-from .sources import join, read_data
-from .split import Split
+from .data.films import FilmSet
+from .data.manifest import Entry
+from .data.sources import join, read_data
+from .data.split import Split
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True}
 _F = TypeVar("_F", bound=Callable[..., Any])

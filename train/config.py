@@ -9,8 +9,8 @@ from pathlib import Path
 from cxr_edge.model_card import NO_FINDING, SIGMOID, SOFTMAX, InputSpec
 from cxr_edge.strict import from_data
 
-from .augment import Augmentation
 from .errors import TrainError
+from .learn.augment import Augmentation
 
 AVERAGED = "averaged.json"  # in a run folder that holds a mean: the settings of its runs
 SCHEDULES = ("cosine", "one-cycle", "constant")

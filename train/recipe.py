@@ -9,9 +9,9 @@ from typing import Any
 
 from cxr_edge.strict import from_data
 
-from .augment import NO_AUGMENTATION
 from .config import TrainConfig
 from .errors import TrainError
+from .learn.augment import NO_AUGMENTATION
 from .networks import HEADS, NETWORKS
 
 FOLDER = Path(__file__).with_name("recipes")

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .checkpoint import Checkpoint, initialise, load_checkpoint, save_checkpoint
 from .commands import (
     CONTEXT,
     data_option,
@@ -19,18 +18,11 @@ from .commands import (
     say_data,
 )
 from .config import Teaching, TrainConfig
-from .duplicates import write_near_duplicates
-from .errors import TrainError
-from .films import FilmSet, load_films
-from .fit import EpochReport, Helpers, fit
-from .manifest import Entry
-from .networks import build
-from .pixels import cache_films
-from .plots import plot_learning
-from .processes import Processes, device_of, join_processes
-from .recipe import Recipe, read_recipe
-from .report import write_report
-from .split import (
+from .data.duplicates import write_near_duplicates
+from .data.films import FilmSet, load_films
+from .data.manifest import Entry
+from .data.pixels import cache_films
+from .data.split import (
     TRAIN,
     VALIDATION,
     Split,
@@ -41,6 +33,14 @@ from .split import (
     subset,
     write_split,
 )
+from .errors import TrainError
+from .learn.checkpoint import Checkpoint, initialise, load_checkpoint, save_checkpoint
+from .learn.fit import EpochReport, Helpers, fit
+from .learn.processes import Processes, device_of, join_processes
+from .measure.plots import plot_learning
+from .measure.report import write_report
+from .networks import build
+from .recipe import Recipe, read_recipe
 
 
 def train_command(name: str, path: Path) -> click.Command:

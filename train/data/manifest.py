@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cxr_edge.model_card import NO_FINDING
 
-from .errors import TrainError
+from ..errors import TrainError
 
 COLUMNS = ("path", "finding", "patient", "source", "view", "age", "split")
 SIDES = ("train", "validation", "test")

@@ -18,6 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..commands import CONTEXT, data_option, entries_of, film_bar
+from ..config import TrainConfig
+from ..data.films import Film, load_films
+from ..data.pixels import Films
+from ..data.split import LEFT_OUT, TEST, TRAIN, VALIDATION, read_split
+from ..errors import TrainError
+from ..learn.checkpoint import load_checkpoint
+from ..learn.processes import device_of
 from .answers import (
     Measured,
     Reader,
@@ -25,15 +33,7 @@ from .answers import (
     read_films,
     reader_of_checkpoint,
 )
-from .checkpoint import load_checkpoint
-from .commands import CONTEXT, data_option, entries_of, film_bar
-from .config import TrainConfig
-from .errors import TrainError
-from .films import Film, load_films
 from .metrics import Interval, measure_labels
-from .pixels import Films
-from .processes import device_of
-from .split import LEFT_OUT, TEST, TRAIN, VALIDATION, read_split
 
 # Parts of the width and the height: a generous box around both lungs and the heart of a frontal
 # film. There are no lung masks at hand; shoulders, neck, abdomen, border and markers remain.

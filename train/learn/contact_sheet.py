@@ -9,8 +9,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..errors import TrainError
 from .augment import Augmentation, augment
-from .errors import TrainError
 
 
 def draw_sheet(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cxr_edge.errors import RadiographError
 from cxr_edge.radiograph import open_radiograph, read_radiograph
 
-from .errors import TrainError
+from ..errors import TrainError
 
 # Of 10,362 films of two public sets 170 pairs lie above 0.98, and but for one or two they show one
 # picture saved twice, 153 of them above 0.995. Only 33 pairs lie between 0.97 and 0.98, crops and

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from .commands import CONTEXT, data_option, entries_of, film_bar
+from ..commands import CONTEXT, data_option, entries_of, film_bar
+from ..data.films import Film, load_films
+from ..data.pixels import cache_films
+from ..errors import TrainError
+from ..recipe import read_recipe, recipe_names, recipe_path
 from .contact_sheet import draw_sheet
-from .errors import TrainError
-from .films import Film, load_films
-from .pixels import cache_films
-from .recipe import read_recipe, recipe_names, recipe_path
 
 
 @click.command(

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .checkpoint import load_checkpoint
-from .commands import CONTEXT, data_option, entries_of, film_bar
-from .config import TrainConfig
-from .errors import TrainError
-from .films import load_films
+from ..commands import CONTEXT, data_option, entries_of, film_bar
+from ..config import TrainConfig
+from ..data.films import load_films
+from ..data.pixels import Films, cache_films, infer
+from ..data.split import LEFT_OUT, TEST, VALIDATION, read_split
+from ..errors import TrainError
+from ..learn.checkpoint import load_checkpoint
 from .metrics import measure
-from .pixels import Films, cache_films, infer
-from .split import LEFT_OUT, TEST, VALIDATION, read_split
 
 
 def framed(films: Tensor, width: float, height: float) -> Tensor:

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from .fit import EpochReport
+from ..learn.fit import EpochReport
 from .metrics import precision_recall_curve, reliability, resampled, roc_curve
 
 # Okabe and Ito 2008, without yellow, which is faint on white.

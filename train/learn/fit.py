@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ..config import Optimisation, TrainConfig
+from ..data.pixels import Films, infer, reduced, to_input
+from ..errors import TrainError
+from ..measure.metrics import auroc
+from ..networks import Network
+from ..networks.tuning import freeze, rates
 from .augment import augment
 from .balance import epoch_order
 from .checkpoint import load_file, write_atomically
-from .config import Optimisation, TrainConfig
-from .errors import TrainError
 from .losses import make_loss
-from .metrics import auroc
-from .networks import Network
-from .networks.tuning import freeze, rates
-from .pixels import Films, infer, reduced, to_input
 from .processes import Processes
 
 

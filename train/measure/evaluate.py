@@ -16,6 +16,15 @@ from cxr_edge.model import load_model
 from cxr_edge.model_card import NO_FINDING, SOFTMAX, ModelCard
 from cxr_edge.radiograph import open_radiograph
 
+from ..commands import CONTEXT, data_option, entries_of, film_bar
+from ..config import Labels, TrainConfig
+from ..data.films import Film, label_of, load_films
+from ..data.manifest import LATERAL, Entry
+from ..data.pixels import Films
+from ..data.split import LEFT_OUT, TEST, TRAIN, VALIDATION, read_split
+from ..errors import TrainError
+from ..learn.checkpoint import load_checkpoint
+from ..learn.processes import device_of
 from .answers import (
     Answers,
     Reader,
@@ -25,14 +34,6 @@ from .answers import (
     reader_of_model,
 )
 from .blackout import measure_blackout
-from .checkpoint import load_checkpoint
-from .commands import CONTEXT, data_option, entries_of, film_bar
-from .config import Labels, TrainConfig
-from .errors import TrainError
-from .films import Film, label_of, load_films
-from .manifest import LATERAL, Entry
-from .pixels import Films
-from .processes import device_of
 from .report import (
     Evaluation,
     as_json,
@@ -43,7 +44,6 @@ from .report import (
     lines_of,
 )
 from .report_page import NOT_FOR_DIAGNOSIS, page
-from .split import LEFT_OUT, TEST, TRAIN, VALIDATION, read_split
 
 ALL = "all"
 

@@ -6,7 +6,7 @@ films/{NORMAL,PNEUMONIA}/...    or    films/{train,val,test}/{NORMAL,PNEUMONIA}/
 import re
 from pathlib import Path
 
-from ..errors import TrainError
+from ...errors import TrainError
 from ..manifest import NO_FINDING_NAMES, Entry
 from .listing import SIDE_NAMES, films_below, folders_in, sides_of
 

@@ -9,9 +9,9 @@ import click
 
 from cxr_edge.model_card import NO_FINDING
 
-from .commands import CONTEXT, data_option, entries_of, film_bar, patient_option, run_command
+from ..commands import CONTEXT, data_option, entries_of, film_bar, patient_option, run_command
+from ..errors import TrainError
 from .duplicates import NearDuplicate, find_near_duplicates, same_bytes, write_near_duplicates
-from .errors import TrainError
 from .manifest import LATERAL, SIDES, Entry, write_manifest
 
 _N_SHOWN = 10

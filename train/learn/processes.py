@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed
 
-from .errors import TrainError
+from ..errors import TrainError
 
 
 @dataclass(frozen=True)

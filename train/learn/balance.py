@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .config import Balance
+from ..config import Balance
 
 
 def label_of_each(labels: Tensor) -> Tensor:

@@ -15,12 +15,12 @@ from cxr_edge.preprocess import normalise, to_grey
 from cxr_edge.radiograph import read_radiograph
 from cxr_edge.reading import predict_result
 
-from .checkpoint import Checkpoint
-from .config import TrainConfig
-from .errors import TrainError
-from .films import Film
+from ..config import TrainConfig
+from ..data.films import Film
+from ..data.pixels import Films, Progress, cache_films, infer
+from ..errors import TrainError
+from ..learn.checkpoint import Checkpoint
 from .metrics import Interval, confusion, measure_decisions, measure_labels
-from .pixels import Films, Progress, cache_films, infer
 
 
 @dataclass(frozen=True)

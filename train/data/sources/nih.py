@@ -10,7 +10,7 @@ comes in twelve archives, of which one may have only some.
 
 from pathlib import Path
 
-from ..errors import TrainError
+from ...errors import TrainError
 from ..manifest import Entry
 from .listing import age_of, films_below, read_table, view_of
 

@@ -14,15 +14,15 @@ import click
 import torch
 from torch import Tensor, nn
 
+from ..commands import CONTEXT, data_option, entries_of, film_bar
+from ..config import AVERAGED, TrainConfig
+from ..data.films import load_films
+from ..data.pixels import Films, cache_films, to_input
+from ..data.split import TRAIN, read_split
+from ..errors import TrainError
+from ..measure.report import write_report
 from .augment import augment
 from .checkpoint import load_checkpoint, save_checkpoint
-from .commands import CONTEXT, data_option, entries_of, film_bar
-from .config import AVERAGED, TrainConfig
-from .errors import TrainError
-from .films import load_films
-from .pixels import Films, cache_films, to_input
-from .report import write_report
-from .split import TRAIN, read_split
 
 N_FILMS = 512  # enough for batch-norm statistics
 

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from cxr_edge.model_card import NO_FINDING
 
-from .config import Labels, TrainConfig
-from .errors import TrainError
+from ..config import Labels, TrainConfig
+from ..errors import TrainError
 
 
 @dataclass(frozen=True)

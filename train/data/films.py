@@ -8,9 +8,9 @@ from pathlib import Path
 
 from cxr_edge.model_card import NO_FINDING
 
-from .config import OTHERS, Labels
+from ..config import OTHERS, Labels
+from ..errors import TrainError
 from .duplicates import NearDuplicate, Progress, find_near_duplicates, raise_unreadable, same_bytes
-from .errors import TrainError
 from .manifest import LATERAL, Entry
 
 __all__ = [

@@ -18,13 +18,14 @@ from cxr_edge.model_card import SOFTMAX, InputSpec
 from cxr_edge.preprocess import to_grey
 from cxr_edge.radiograph import read_radiograph
 
+from ..config import TrainConfig
+from ..data.films import Film, FilmSet, digest_of
+from ..data.pixels import Films
+from ..data.split import LEFT_OUT, TEST, VALIDATION, Split
+from ..learn.checkpoint import Checkpoint
 from .answers import Answers, Measured, measure_answers, measure_by_source, reader_of_checkpoint
 from .blackout import Blackout, blackout_lines, measure_blackout
-from .checkpoint import Checkpoint
-from .config import TrainConfig
-from .films import Film, FilmSet, digest_of
 from .metrics import Interval, confusion
-from .pixels import Films
 from .plots import (
     plot_confusion,
     plot_films,
@@ -33,7 +34,6 @@ from .plots import (
     plot_roc,
     plot_scores,
 )
-from .split import LEFT_OUT, TEST, VALIDATION, Split
 
 TITLES = {
     "auroc": "AUROC",

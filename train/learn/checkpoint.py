@@ -12,8 +12,8 @@ from torch import Tensor
 
 from cxr_edge.model_card import SIGMOID, SOFTMAX
 
-from .errors import TrainError
-from .networks import HEAD_NAMES, HEADS, NETWORKS, Network, build, layers
+from ..errors import TrainError
+from ..networks import HEAD_NAMES, HEADS, NETWORKS, Network, build, layers
 
 # ImageNet, as torchvision's weights expect their input.
 _RGB_MEAN = torch.tensor((0.485, 0.456, 0.406))

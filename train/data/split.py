@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .config import SplitRule, Subset
-from .errors import TrainError
+from ..config import SplitRule, Subset
+from ..errors import TrainError
 from .films import Film
 
 TRAIN, VALIDATION, TEST, LEFT_OUT = "train", "validation", "test", "left out"

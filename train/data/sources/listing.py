@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import TrainError
+from ...errors import TrainError
 from ..manifest import AP, LATERAL, MAX_AGE_YEARS, PA
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".dcm"})

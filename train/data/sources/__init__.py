@@ -6,7 +6,7 @@ A module has NAME, LAYOUT (in words, for messages), recognises(root) and read(ro
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import TrainError
+from ...errors import TrainError
 from ..manifest import Entry, read_manifest
 from . import (
     cohen,

@@ -1,0 +1,1 @@
+"""Films: found, labelled, split by patient, and held in memory."""

@@ -1,0 +1,1 @@
+"""Measuring: figures with intervals, pictures, reports, and what a network leans on."""
