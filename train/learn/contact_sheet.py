@@ -48,11 +48,13 @@ def draw_sheet(
         panel.set_ylabel(textwrap.fill(title, 16), fontsize=8, parse_math=False)
     figure.supxlabel(textwrap.fill(_recipe(augmentation), 22 * len(columns)), fontsize=7)
     try:
-        figure.savefig(path, format="png", dpi=150)
+        # A JPEG is a tenth of the size; anything else is written as PNG.
+        is_jpeg = path.suffix.lower() in (".jpg", ".jpeg")
+        figure.savefig(path, format="jpeg" if is_jpeg else "png", dpi=150)
     except OSError as exc:
         raise TrainError(
             f"{path} cannot be written ({exc.strerror}).",
-            "Name a .png file in a folder that exists and can be written to.",
+            "Name a .png or .jpg file in a folder that exists and can be written to.",
         ) from exc
 
 

@@ -16,8 +16,9 @@ from .contact_sheet import draw_sheet
 @click.command(
     context_settings=CONTEXT,
     epilog="""\b
-Example:
+Examples:
   python -m train sheet five-findings --data films/ --out sheet.png
+  python -m train sheet pneumonia-children --data samples/manifest.csv --out sheet.jpg
 
 The picture shows the films: keep it where they may be.
 """,
@@ -28,7 +29,7 @@ The picture shows the films: keep it where they may be.
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
 @click.option("--films", "n_films", type=click.IntRange(1, 24), default=6)
 @click.option("--seed", type=int, default=1)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The PNG file.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The picture, .png or .jpg.")
 def command(
     recipe: str,
     data: tuple[str, ...],
