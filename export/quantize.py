@@ -40,7 +40,7 @@ def recipe(n_fp32_convs: int) -> dict[str, str]:
     }
 
 
-class _Films(CalibrationDataReader):
+class _Films(CalibrationDataReader):  # type: ignore[misc]
     """Feeds the range films one by one, as onnxruntime asks for them."""
 
     def __init__(self, inputs: NDArray[np.float32]) -> None:

@@ -27,7 +27,7 @@ class _Commands(click.Group):
     def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in _COMMANDS:
             module = import_module(f".{_COMMANDS[cmd_name][0]}", __package__)
-            return module.command  # type: ignore[no-any-return]
+            return module.command
         path = recipe_path(cmd_name)
         if path is None:
             return None
@@ -36,10 +36,10 @@ class _Commands(click.Group):
         return train_command(cmd_name, path)
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from .recipe import read_recipe
+        from .recipe import FOLDER, read_recipe
 
         with formatter.section("Recipes"):
-            titles = [(name, read_recipe(recipe_path(name)).title) for name in recipe_names()]
+            titles = [(name, read_recipe(FOLDER / f"{name}.toml").title) for name in recipe_names()]
             formatter.write_dl(titles)
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])

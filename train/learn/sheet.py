@@ -29,7 +29,9 @@ The picture shows the films: keep it where they may be.
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
 @click.option("--films", "n_films", type=click.IntRange(1, 24), default=6)
 @click.option("--seed", type=int, default=1)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The picture, .png or .jpg.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="The picture (.png or .jpg)."
+)
 def command(
     recipe: str,
     data: tuple[str, ...],

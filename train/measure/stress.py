@@ -114,7 +114,7 @@ def command(checkpoint_path: Path, data: tuple[str, ...], part: str, target: flo
     if part == LEFT_OUT:
         chosen = (*chosen, *split[VALIDATION])
     films = cache_films(chosen, checkpoint.findings, config.input, film_bar, f"reading {part}")
-    network = checkpoint.build().to(memory_format=torch.channels_last)
+    network = checkpoint.build()
     present = films.labels.numpy() > 0.5
     thresholds: list[float] = []
     for name, stress in STRESSES.items():
