@@ -397,3 +397,15 @@ def test_a_runs_report_measures_each_part_alike(
     assert figures[VALIDATION]["blackout"]["sources"] == []  # too few patients of each
     assert not (tmp_path / "worst.png").exists()  # a run folder shows no patient
     assert "validation:\n" in capsys.readouterr().out
+
+
+def test_a_report_can_be_had_without_patients_films(tmp_path, manifest, tiny_model_path) -> None:
+    arguments = [str(tiny_model_path), "--data", str(manifest), "--no-blackout"]
+    pictures = {}
+    for option in ("--worst", "--no-worst"):
+        out = tmp_path / option.strip("-")
+        outcome = CliRunner().invoke(command, [*arguments, option, "--out", str(out)])
+        assert outcome.exit_code == 0, outcome.output
+        html = (out / "report.html").read_text(encoding="utf-8")
+        pictures[option] = ((out / "worst.png").exists(), "Worst errors" in html)
+    assert pictures == {"--worst": (True, True), "--no-worst": (False, False)}

@@ -139,7 +139,8 @@ Examples:
 
 A checkpoint is measured on the test films of its own run; --part all takes all films of
 other data. With --out, report.html holds everything, figures.json the figures. worst.png,
-which is in the report too, shows patients' films: keep both where the films may be.
+which is in the report too, shows patients' films: keep both where the films may be, or
+leave it out with --no-worst.
 """,
 )
 @click.argument("path", metavar="MODEL_OR_CHECKPOINT", type=click.Path(path_type=Path))
@@ -169,6 +170,7 @@ which is in the report too, shows patients' films: keep both where the films may
     default=True,
     help="Measure once more with the lungs painted over.",
 )
+@click.option("--worst/--no-worst", default=True, help="Show the worst errors in the report.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the report.")
 def command(
     path: Path,
@@ -178,6 +180,7 @@ def command(
     renames: tuple[str, ...],
     ignore: tuple[str, ...],
     blackout: bool,
+    worst: bool,
     out: Path | None,
 ) -> None:
     """Measure a model or a checkpoint on labelled films; intervals are 95 %, over patients."""
@@ -221,7 +224,7 @@ def command(
         click.echo(f"without an answer: {fault.film.path}: {fault.reason}", err=True)
     if out:
         again = _command_line(path, data, split_path, part, renames, ignore)
-        _write(out, subject, evaluation, part, again)
+        _write(out, subject, evaluation, part, again, worst)
         click.echo(f"Written to {out}; report.html stands alone.")
 
 
@@ -308,13 +311,15 @@ def _command_line(
     return " ".join(words)
 
 
-def _write(out: Path, subject: Subject, evaluation: Evaluation, part: str, again: str) -> None:
+def _write(
+    out: Path, subject: Subject, evaluation: Evaluation, part: str, again: str, worst: bool
+) -> None:
     answers = evaluation.answers
     out.mkdir(parents=True, exist_ok=True)
     films = (*answers.films, *(fault.film for fault in answers.unanswered))
     data, date = data_json(films), datetime.now(UTC).date().isoformat()
     pictures = draw_pictures(answers, out)
-    if draw_worst(answers, subject.reader.spec, out / "worst.png"):
+    if worst and draw_worst(answers, subject.reader.spec, out / "worst.png"):
         pictures["Worst errors (patients' films: keep them where they may be)"] = out / "worst.png"
     record = {
         "subject": dict(subject.facts),
