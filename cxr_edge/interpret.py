@@ -57,12 +57,9 @@ def interpret(
     """
     probabilities = to_probability(logits[None], card.activation, card.temperature)[0]
     own = {point.finding: point.threshold for point in card.operating_points}
+    own |= {name: value for name, value in (thresholds or {}).items() if name in own}
     findings = (
-        Finding(
-            name,
-            float(probability),
-            thresholds[name] if thresholds and name in own else own.get(name),
-        )
+        Finding(name, float(probability), own.get(name))
         for name, probability in zip(card.findings, probabilities, strict=True)
     )
     return tuple(sorted(findings, key=lambda f: (f.positive, f.probability), reverse=True))

@@ -115,3 +115,40 @@ def test_the_leading_finding_is_a_positive_one_even_if_another_is_more_probable(
     findings = interpret(np.array([0.4, -0.4], np.float32), card, {"effusion": 0.9, "nodule": 0.3})
     assert [f.name for f in findings] == ["nodule", "effusion"]
     assert [f.positive for f in findings] == [True, False]
+
+
+def exclusive_card(findings=("no finding", "effusion", "nodule")):
+    text = tiny_card(findings[1:]).to_json()
+    return type(tiny_card()).from_json(
+        json.dumps(json.loads(text) | {"findings": list(findings), "activation": "softmax"})
+    )
+
+
+def test_probabilities_of_findings_that_exclude_each_other_add_up_to_one():
+    logits = np.array([0.0, 1.0, 1000.0], np.float32)
+    findings = interpret(logits / 500, exclusive_card())
+    assert sum(f.probability for f in findings) == pytest.approx(1)
+    assert findings[0].name == "nodule"
+    assert findings[0].probability == pytest.approx(1 / (1 + math.exp(-2) + math.exp(-1.998)))
+    (leading, *_) = interpret(logits, exclusive_card())  # no overflow
+    assert leading.probability == pytest.approx(1)
+
+
+def test_no_finding_leads_where_nothing_is_positive_and_is_never_positive():
+    card = exclusive_card()
+    leading, *others = interpret(np.array([2.0, 0.0, 0.0], np.float32), card)
+    assert (leading.name, leading.positive, leading.threshold) == ("no finding", False, None)
+    assert not any(f.positive for f in others)
+    leading, *_ = interpret(np.array([2.0, 0.0, 1.9], np.float32), card, {"nodule": 0.4})
+    assert (leading.name, leading.positive) == ("nodule", True)  # though less probable
+    # One threshold for all, as --threshold gives it, is not for "no finding".
+    everywhere = interpret(
+        np.array([9.0, 0.0, 0.0], np.float32), card, dict.fromkeys(card.findings, 0.1)
+    )
+    assert not any(f.positive for f in everywhere)
+
+
+def test_no_finding_is_an_output_only_where_findings_exclude_each_other():
+    with pytest.raises(ModelError, match="only where findings exclude each other"):
+        text = exclusive_card().to_json().replace('"softmax"', '"sigmoid"')
+        type(tiny_card()).from_json(text)

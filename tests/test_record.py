@@ -190,3 +190,11 @@ def test_json_keeps_types_and_every_threshold():
         "positive": False,
     }
     assert set(data) == set(COLUMNS)
+
+
+def test_no_finding_stands_in_the_row_and_is_not_positive():
+    found = (Finding("no finding", 0.9, None), Finding("nodule", 0.1, 0.5))
+    row = to_row(result(findings=found))
+    assert (row["finding"], row["score"], row["positive"]) == ("no finding", "90", "false")
+    assert row["all_findings"] == "no finding=0.900000; nodule=0.100000"
+    assert to_json(result(findings=found))["all_findings"][0]["threshold"] is None
