@@ -10,7 +10,7 @@ import pytest
 from cxr_edge.errors import RecordError
 from cxr_edge.interpret import Finding
 from cxr_edge.reading import Result
-from cxr_edge.record import COLUMNS, CsvRecord, json_text, refuse_inside, to_row
+from cxr_edge.record import COLUMNS, CsvRecord, json_text, refuse_inside, to_json, to_row
 
 FINDINGS = (Finding("pneumonia", 0.876543, 0.5), Finding("effusion", 0.1, 0.4))
 
