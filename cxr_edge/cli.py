@@ -94,7 +94,9 @@ def _reading_options(command: _F) -> _F:
             "--model",
             "model_path",
             type=click.Path(path_type=Path),
-            help="A model file in place of the one shipped with cxr-edge.",
+            metavar="FILE|NAME",
+            help="A model file, or the name of another model shipped with cxr-edge: "
+            "chest-findings, pneumonia-children-resnet18.",
         ),
     ):
         command = option(command)

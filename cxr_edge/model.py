@@ -18,7 +18,8 @@ from .model_card import METADATA_KEY, ModelCard
 logger = logging.getLogger(__name__)
 
 Device = Literal["auto", "cpu", "cuda"]
-DEFAULT_MODEL_PATH = Path(__file__).parent / "models" / "pneumonia-children.onnx"
+MODELS_FOLDER = Path(__file__).parent / "models"
+DEFAULT_MODEL_PATH = MODELS_FOLDER / "pneumonia-children.onnx"
 
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _GET_A_MODEL = "Use the model shipped with cxr-edge or one written by `python -m export`."
@@ -41,22 +42,28 @@ class Model:
         return logits
 
 
+def shipped_models() -> list[str]:
+    """The names of the models that come with cxr-edge."""
+    return sorted(path.stem for path in MODELS_FOLDER.glob("*.onnx"))
+
+
 def load_model(
     path: str | Path = DEFAULT_MODEL_PATH, device: Device = "auto", threads: int = 0
 ) -> Model:
-    """Load a model file and its card.
+    """Load a model and its card.
 
-    device: "auto" takes CUDA where it works and the CPU elsewhere; "cuda" that cannot be had is an
+    path: a model file, or the name of a model that is shipped (see shipped_models). device: "auto" takes CUDA where it works and the CPU elsewhere; "cuda" that cannot be had is an
     error. threads: for one radiograph; 0 takes every physical core.
     Raises ModelError: missing, not ONNX, no card or one that does not fit the network.
     Raises DeviceError: onnxruntime is not installed, or CUDA cannot be had.
     """
-    path = Path(path)
+    path = MODELS_FOLDER / f"{path}.onnx" if str(path) in shipped_models() else Path(path)
     try:
         data = path.read_bytes()
     except OSError as exc:
         raise ModelError(
-            f"The model {path} cannot be read ({exc.strerror}).", "Check the path given as --model."
+            f"The model {path} cannot be read ({exc.strerror}).",
+            f"Check the path given as --model, or name one of {', '.join(shipped_models())}.",
         ) from exc
     session, provider = _open_session(data, path, device, threads)
     text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)

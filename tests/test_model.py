@@ -152,3 +152,15 @@ def test_no_finding_is_an_output_only_where_findings_exclude_each_other():
     with pytest.raises(ModelError, match="only where findings exclude each other"):
         text = exclusive_card().to_json().replace('"softmax"', '"sigmoid"')
         type(tiny_card()).from_json(text)
+
+
+def test_a_shipped_model_can_be_named():
+    by_name = load_model("pneumonia-children", "cpu")
+    assert by_name.sha256 == load_model(device="cpu").sha256
+    with pytest.raises(ModelError, match=r"measles cannot be read.*pneumonia-children"):
+        load_model("measles", "cpu")
+
+
+@pytest.mark.parametrize("name", model.shipped_models())
+def test_a_shipped_model_is_called_as_its_file_is(name):
+    assert load_model(name, "cpu").card.name == name
