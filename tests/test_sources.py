@@ -1,5 +1,6 @@
 """Each public data set is read as it is published: made folders of exactly its layout."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -465,3 +466,10 @@ def test_a_film_that_is_described_in_two_ways_is_refused(tmp_path: Path) -> None
     path = make_film(tmp_path / "a.png")
     with pytest.raises(TrainError, match=r"a\.png is given twice"):
         join([[Entry(path, (), "1", "own")], [Entry(path, ("mass",), "1", "own")]])
+
+
+def test_the_real_kermany_films_are_counted_as_they_were_published(real_films: Path) -> None:
+    entries = read_data(str(real_films / "kermany-train-224"))
+    counts = Counter(entry.findings for entry in entries)
+    assert counts == {(): 1341, ("bacterial pneumonia",): 2530, ("viral pneumonia",): 1345}
+    assert {entry.source for entry in entries} == {"kermany"}
