@@ -114,7 +114,8 @@ def train_command(name: str, path: Path) -> click.Command:
             )
         device = device_of(device_name or "auto")
         processes = join_processes(device, config.optimisation.batch_parts)
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        if device.type == "cuda":  # on a CPU they are deterministic anyhow
+            torch.use_deterministic_algorithms(True, warn_only=True)
         try:
             _train(
                 config,
