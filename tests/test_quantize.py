@@ -1,5 +1,7 @@
 """What quantization keeps, apart from how much it changes (that is compared at every export)."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -14,7 +16,7 @@ from export.quantize import quantize
 from train.config import default_input_spec
 from train.networks import build
 
-SPEC: InputSpec = default_input_spec(32)
+SPEC: InputSpec = replace(default_input_spec(), width_px=32, height_px=32)
 FILMS = np.random.default_rng(0).normal(size=(16, 1, 1, 32, 32)).astype(np.float32)
 
 
