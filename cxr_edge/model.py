@@ -52,8 +52,9 @@ def load_model(
 ) -> Model:
     """Load a model and its card.
 
-    path: a model file, or the name of a model that is shipped (see shipped_models). device: "auto" takes CUDA where it works and the CPU elsewhere; "cuda" that cannot be had is an
-    error. threads: for one radiograph; 0 takes every physical core.
+    path: a model file, or the name of a shipped model (see shipped_models). device: "auto" takes
+    CUDA where it works and the CPU elsewhere; "cuda" that cannot be had is an error. threads: for
+    one radiograph; 0 takes every physical core.
     Raises ModelError: missing, not ONNX, no card or one that does not fit the network.
     Raises DeviceError: onnxruntime is not installed, or CUDA cannot be had.
     """

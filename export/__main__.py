@@ -31,6 +31,7 @@ from train.data.films import Film, digest_of
 from train.data.split import LEFT_OUT, TEST, TRAIN, VALIDATION
 from train.learn.checkpoint import Checkpoint
 from train.measure.answers import Measured, answers_of_model, measure_answers, measure_by_source
+from train.measure.report import SOURCE_FIGURES
 
 from .card_text import CardText, read_card_text
 from .compare import FP32, INT8, compare, faults, require
@@ -43,7 +44,7 @@ from .run import Run, read_run
 _Floats = NDArray[np.float32]
 # Convolutions kept in fp32, tried in this order. MobileNet-V2's first depthwise convolution has a
 # few channels of large weights once batch norm is folded in, and rounding them shifts every logit.
-FP32_CONVS = (0, 3)
+FP32_CONVS = (0, 3, 9)
 
 
 @click.command(
@@ -156,11 +157,12 @@ def command(
             f"{point.finding}: positive from {point.threshold:.3f}, temperature {temperature:.2f} "
             f"({point.chosen_by})"
         )
+    where = ""
     for figure in card.figures:
-        click.echo(
-            f"  {figure.name:24} {figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})  "
-            f"{figure.n_films} films, {figure.measured_on}"
-        )
+        if figure.measured_on != where:
+            where = figure.measured_on
+            click.echo(f"{figure.n_films} films, {where}:")
+        click.echo(f"  {figure.name:37} {figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})")
     click.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 
@@ -234,7 +236,7 @@ def _with_test_figures(run: Run, card: ModelCard, model: Model) -> ModelCard:
     measured = measure_answers(answers)
     figures = _figures(measured, where)
     for source, of_source in measure_by_source(answers).items():
-        figures += _figures(of_source, f"those of {source} among the test films")
+        figures += _figures(of_source, f"those of {source} among the test films", SOURCE_FIGURES)
     points = [
         dataclasses.replace(
             point,
@@ -247,11 +249,14 @@ def _with_test_figures(run: Run, card: ModelCard, model: Model) -> ModelCard:
     return dataclasses.replace(card, figures=tuple(figures), operating_points=tuple(points))
 
 
-def _figures(measured: Measured, where: str) -> list[Figure]:
-    """Those that the films determine; each with a name that says of what it is."""
-    named = {f"{name} over all labels": i for name, i in measured.overall.items()}
-    for finding, figures in measured.findings.items():
-        named |= {f"{finding} {name}": interval for name, interval in figures.items()}
+def _figures(measured: Measured, where: str, kinds: Sequence[str] = ()) -> list[Figure]:
+    """Those that the films determine, of these kinds or of all; named by finding and kind."""
+    named = {
+        f"{of} {kind}": interval
+        for of, figures in (*measured.findings.items(), ("all labels", measured.overall))
+        for kind, interval in figures.items()
+        if not kinds or kind in kinds
+    }
     return [
         Figure(name, i.value, i.low, i.high, measured.n_films, where)
         for name, i in named.items()

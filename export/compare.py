@@ -30,8 +30,9 @@ INT8 = Tolerance(auroc=0.001, flips=0.005, probability=0.2)
 class Comparison:
     """How a candidate differs from its reference on N films.
 
-    auroc_change: the largest of any finding. flips: part of the films where a finding changes
-    side of its threshold. probability_change: the largest, and the film where it was seen.
+    auroc_change: the largest of any finding. flips: part of all decisions, one per film and
+    finding, that change side of the threshold. probability_change: the largest, and the film where
+    it was seen.
     """
 
     name: str
@@ -57,19 +58,23 @@ def compare(
     thresholds: Sequence[float],
     films: Sequence[Path],
 ) -> Comparison:
-    """reference, candidate: probabilities (N, K); present: labels (N, K); thresholds: (K,)."""
+    """reference, candidate: probabilities (N, K); present: labels (N, K).
+
+    thresholds: (K,), infinite where nothing is decided ("no finding").
+    """
     changes = [
         auroc(present[:, k], candidate[:, k]) - auroc(present[:, k], reference[:, k])
         for k in range(present.shape[1])
     ]
     difference = np.abs(candidate - reference).max(axis=1)
-    flipped = (candidate >= np.asarray(thresholds)) != (reference >= np.asarray(thresholds))
+    cuts = np.asarray(thresholds)
+    flipped = ((candidate >= cuts) != (reference >= cuts))[:, np.isfinite(cuts)]
     worst = int(difference.argmax())
     return Comparison(
         name,
         len(films),
         max(changes, key=abs),
-        float(flipped.any(axis=1).mean()),
+        float(flipped.mean()),
         float(difference[worst]),
         films[worst],
     )

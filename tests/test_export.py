@@ -367,9 +367,9 @@ def test_export_tries_every_recipe_before_it_refuses(films, run, tmp_path, monke
     monkeypatch.setattr(export_main, "quantize", quantize)
     monkeypatch.setattr(export_main, "INT8", Tolerance(auroc=0, flips=0, probability=0))
     out = tmp_path / "m.onnx"
-    with pytest.raises(ExportError, match=r"3 convs in fp32 differs too much.*Nothing was written"):
+    with pytest.raises(ExportError, match=r"9 convs in fp32 differs too much.*Nothing was written"):
         invoke(export_main.command, run / "checkpoint.pt", out, *data_of(films), "--card", CARD)
-    assert tried == [0, 3]
+    assert tried == [0, 3, 9]
     assert not out.exists()
 
 
@@ -383,6 +383,10 @@ def test_a_comparison_counts_flips_and_names_the_worst_film():
     assert comparison.worst_film == Path("d")
     assert comparison.probability_change == pytest.approx(0.4)
     assert comparison.auroc_change == pytest.approx(-0.25)
+    both = compare(
+        "c", *(np.hstack([x, x]) for x in (reference, candidate, present)), [0.5, np.inf], films
+    )
+    assert both.flips == 0.5  # nothing is decided by the second
     with pytest.raises(ExportError, match=r"flipped decisions 0\.5000 \(at most 0\.1\).*film is d"):
         require(comparison, Tolerance(auroc=1, flips=0.1, probability=1))
 

@@ -36,6 +36,7 @@ from .data.split import (
 from .errors import TrainError
 from .learn.checkpoint import Checkpoint, initialise, load_checkpoint, save_checkpoint
 from .learn.fit import EpochReport, Helpers, fit
+from .learn.memory import keep_freed_memory
 from .learn.processes import Processes, device_of, join_processes
 from .measure.plots import plot_learning
 from .measure.report import write_report
@@ -112,6 +113,7 @@ def train_command(name: str, path: Path) -> click.Command:
                 "A teacher and teaching.weight need each other.",
                 "Give --teacher CHECKPOINT and --set teaching.weight=0.7, or neither.",
             )
+        keep_freed_memory()
         device = device_of(device_name or "auto")
         processes = join_processes(device, config.optimisation.batch_parts)
         if device.type == "cuda":  # on a CPU they are deterministic anyhow
