@@ -405,3 +405,18 @@ def test_sharpness_steepens_or_softens_an_edge_and_leaves_the_border() -> None:
     assert soft.tolist() == [80, 97, 143, 160]
     assert sharp.tolist() == [80, 63, 177, 160]
     assert torch.equal(operate("sharpness", film, MOST)[0], film[0].int())
+
+
+def test_surroundings_come_from_another_film_and_the_lungs_stay() -> None:
+    """Films of one grey level each: the middle keeps its own, the border gets another's."""
+    films = torch.arange(10, 250, 20, dtype=torch.uint8)[:, None, None, None].repeat(1, 1, 50, 40)
+    settings = replace(NO_AUGMENTATION, surround=1.0)
+    made = augment(films, settings, torch.Generator().manual_seed(1)).mul(255).round()
+    own = films[:, 0, 0, 0].float()
+    middle, border = made[:, 0, 10:40, 8:32], made[:, 0, 0, :]
+    assert (middle == own[:, None, None]).all()
+    assert sorted(border[:, 0].tolist()) == sorted(own.tolist())  # each lends its own once
+    assert (border[:, 0] != own).sum() > 6
+    assert (border == border[:, :1]).all()
+    none = replace(NO_AUGMENTATION, surround=0.0)
+    assert torch.equal(augment(films, none, torch.Generator()).mul(255).round(), films.float())

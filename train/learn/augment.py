@@ -32,6 +32,7 @@ _MOST = {
     "sharpness": 4.0,
     "noise": 1.0,
     "erase": 1.0,
+    "surround": 1.0,
     "randaugment_n": 10,
     "randaugment_m": MOST_MAGNITUDE,
 }
@@ -47,6 +48,8 @@ class Augmentation:
     log2 exponents, shift is the translation either way). flip: probability of mirroring.
     sharpness: largest weight of an unsharp mask, either way (negative blurs).
     noise: largest standard deviation. erase: probability of covering a rectangle, tried twice.
+    surround: probability of taking on another film's surroundings of the lungs, whatever its label:
+    what is read there must say nothing (see measure.blackout).
     randaugment_n, randaugment_m: RandAugment before all the others, so many operations per film
     at this magnitude of 0 to 30.
     Raises ValueError that names a setting out of its range.
@@ -65,6 +68,7 @@ class Augmentation:
     sharpness: float = 0.8
     noise: float = 0.03
     erase: float = 0.25
+    surround: float = field(default=0.0, kw_only=True)
     randaugment_n: int = field(default=0, kw_only=True)
     randaugment_m: float = field(default=9.0, kw_only=True)
 
@@ -88,6 +92,7 @@ def augment(films: Tensor, settings: Augmentation, generator: torch.Generator) -
     if settings.randaugment_n:
         films = rand_augment(films, settings.randaugment_n, settings.randaugment_m, generator)
     x = _tone(films, settings, generator)
+    x = _surround(x, settings, generator)
     x = _geometry(x, settings, generator)
     x = _sharpness(x, settings, generator)
     if settings.noise:
@@ -123,6 +128,22 @@ def _tone(films: Tensor, settings: Augmentation, generator: torch.Generator) -> 
     levels = levels.clamp(0, 1) ** exponent[:, None]
     levels = (levels - 0.5) * gain[:, None] + 0.5 + offset[:, None]
     return levels.clamp(0, 1).gather(1, films.flatten(1).long()).view(films.shape)
+
+
+def _surround(x: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
+    """Some films with another film's border, neck and abdomen around their own lungs."""
+    if not settings.surround:
+        return x
+    n, _, height, width = x.shape
+    other = x[torch.randperm(n, generator=generator).to(x.device)]
+    chosen = torch.rand(n, generator=generator) < settings.surround
+    # How far the other film reaches in, from little to all but the lungs.
+    left, right, top, bottom = (0.03 + 0.15 * torch.rand(4, n, 1, generator=generator)).unbind()
+    columns, rows = ((torch.arange(side) + 0.5) / side for side in (width, height))
+    within_columns = (columns > left) & (columns < 1 - right)  # (N, W)
+    within_rows = (rows > top) & (rows < 1 - bottom)  # (N, H)
+    own = within_rows[:, None, :, None] & within_columns[:, None, None, :]
+    return torch.where((own | ~chosen[:, None, None, None]).to(x.device), x, other)
 
 
 def _geometry(x: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
