@@ -117,3 +117,31 @@ def test_a_teacher_must_answer_the_same_questions(tmp_path: Path) -> None:
         command, [*taught[:-2], "--resume", *teacher, "--set", "input.width_px=64", *taught[-2:]]
     )
     assert "another input" in str(outcome.exception)
+
+
+def test_the_help_names_every_recipe_and_its_variants() -> None:
+    shown = CliRunner().invoke(command, ["--help"]).output
+    for name in recipe_names():
+        assert f"  {name} " in shown
+        path = recipe_path(name)
+        assert path is not None
+        own = CliRunner().invoke(command, [name, "--help"])
+        assert own.exit_code == 0
+        assert "Example:" in own.output
+        assert all(f"  {variant} " in own.output for variant in read_recipe(path).variants)
+
+
+def test_the_contact_sheet_takes_films_of_each_label_in_turn(tmp_path: Path) -> None:
+    manifest = manifest_of(tmp_path, ["no finding", "pneumonia"])
+    sheet = tmp_path / "sheet.jpg"
+    arguments = ["pneumonia", "--data", str(manifest), "--films", "3"]
+    small = ["--set", "input.width_px=32", "--set", "input.height_px=32"]
+    outcome = CliRunner().invoke(command, ["sheet", *arguments, *small, "--out", str(sheet)])
+    assert outcome.exit_code == 0, f"{outcome.output} {outcome.exception!r}"
+    assert "3 films" in outcome.output
+    assert sheet.read_bytes()[:3] == b"\xff\xd8\xff"
+    for wrong, message in (
+        (["sheet", "measles", *arguments[1:], "--out", str(sheet)], "There is no recipe measles"),
+        (["sheet", *arguments, "--out", str(tmp_path / "none" / "a.png")], "There is no folder"),
+    ):
+        assert message in str(CliRunner().invoke(command, wrong).exception)
