@@ -96,7 +96,7 @@ def _reading_options(command: _F) -> _F:
             type=click.Path(path_type=Path),
             metavar="FILE|NAME",
             help="A model file, or the name of another model shipped with cxr-edge: "
-            "chest-findings, pneumonia-children-resnet18.",
+            "chest-findings.",
         ),
     ):
         command = option(command)
