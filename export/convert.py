@@ -32,5 +32,15 @@ def to_onnx(network: nn.Module, spec: InputSpec) -> onnx.ModelProto:
         )
     assert program is not None  # None only where it was told to write a file
     model = program.model_proto
+    _forget_origin(model.graph)
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _forget_origin(graph: onnx.GraphProto) -> None:
+    """Drop what the exporter notes of the Python lines behind each node: it names this machine."""
+    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    for tensor in graph.initializer:
+        tensor.ClearField("metadata_props")

@@ -19,6 +19,7 @@ import train.__main__ as train_main
 from cxr_edge import load_model, predict
 from cxr_edge.errors import CxrEdgeError
 from cxr_edge.interpret import to_probability
+from cxr_edge.model import MODELS_FOLDER, shipped_models
 from cxr_edge.model_card import METADATA_KEY, NO_FINDING, SIGMOID, SOFTMAX
 from export.compare import Tolerance, compare, require
 from export.errors import ExportError
@@ -172,7 +173,7 @@ def test_evaluate_names_labels_that_the_model_does_not_know(exported, films, tmp
 
 def test_no_path_of_the_machine_that_trained_gets_into_the_model(exported, films, run):
     data = exported.read_bytes()
-    for path in (films, run):
+    for path in (films, run, ROOT):
         assert str(path).encode() not in data
 
 
@@ -447,3 +448,12 @@ def test_a_users_mistake_is_a_message_and_an_exit_code(tmp_path, arguments, mess
     assert outcome.returncode in (2, 4)
     assert message in outcome.stderr
     assert "Traceback" not in outcome.stderr
+
+
+@pytest.mark.parametrize("name", shipped_models())
+def test_a_shipped_model_names_no_place_of_the_machine_that_made_it(name):
+    model = onnx.load(MODELS_FOLDER / f"{name}.onnx")
+    assert [prop.key for prop in model.metadata_props] == [METADATA_KEY]
+    assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
+    data = model.SerializeToString()
+    assert not any(mark in data for mark in (b'File "', b"site-packages", b"/home/", b"/tmp/"))
