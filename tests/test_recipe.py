@@ -108,6 +108,7 @@ def test_only_turns_every_other_augmentation_off(tmp_path: Path) -> None:
         ("[optimisation]\nepocs = 3\n", "optimisation has unknown epocs"),
         ('[optimisation]\nepochs = "3"\n', "optimisation.epochs should be int"),
         ("[optimisation]\nepochs = 0\n", "must be at least 1"),
+        ("[optimisation]\nsmall_px = 64\nsmall_epochs = 14\n", "leave epochs at full size"),
         ('[optimisation]\nschedule = "linear"\n', "optimisation.schedule is 'linear'"),
         ('[balance]\nsampling = "smote"\n', "balance.sampling is 'smote'"),
         ("[augmentation]\nerase = 2.0\n", "augmentation.erase"),

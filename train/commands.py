@@ -31,6 +31,22 @@ def data_option(command: _F) -> _F:
     )(command)
 
 
+def recipe_options(command: _F) -> _F:
+    """What changes a recipe, in the order in which it does."""
+    for option in (
+        click.option(
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Change a setting: --set optimisation.epochs=3",
+        ),
+        click.option("--variant", "variants", multiple=True, help="A variant of the recipe."),
+    ):
+        command = option(command)
+    return command
+
+
 def patient_option(command: _F) -> _F:
     return click.option(
         "--patient-pattern",

@@ -184,6 +184,8 @@ class Optimisation:
             raise ValueError("optimisation has a rate that is not positive")
         if self.small_epochs and self.small_px < 32:
             raise ValueError("optimisation.small_epochs needs small_px of at least 32")
+        if self.small_epochs >= self.epochs:
+            raise ValueError("optimisation.small_epochs must leave epochs at full size")
 
 
 def default_input_spec() -> InputSpec:

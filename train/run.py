@@ -10,13 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .commands import (
-    CONTEXT,
-    data_option,
-    entries_of,
-    film_bar,
-    say_data,
-)
+from .commands import CONTEXT, data_option, entries_of, film_bar, recipe_options, say_data
 from .config import Teaching, TrainConfig
 from .data.duplicates import write_near_duplicates
 from .data.films import FilmSet, load_films
@@ -50,14 +44,7 @@ def train_command(name: str, path: Path) -> click.Command:
     options = [
         data_option,
         click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder."),
-        click.option("--variant", "variants", multiple=True, help="A variant of the recipe."),
-        click.option(
-            "--set",
-            "settings",
-            multiple=True,
-            metavar="KEY=VALUE",
-            help="Change a setting: --set optimisation.epochs=3",
-        ),
+        recipe_options,
         click.option(
             "--init",
             "init_path",

@@ -9,7 +9,7 @@ import click
 
 from cxr_edge.model_card import NO_FINDING
 
-from ..commands import CONTEXT, data_option, entries_of, film_bar, patient_option, run_command
+from ..commands import CONTEXT, data_option, entries_of, film_bar, patient_option
 from ..errors import TrainError
 from .duplicates import NearDuplicate, find_near_duplicates, same_bytes, write_near_duplicates
 from .manifest import LATERAL, SIDES, Entry, write_manifest
@@ -171,7 +171,3 @@ def _copies_text(
         if len(contradict) > _N_SHOWN:
             lines.append(f"    and {len(contradict) - _N_SHOWN} more; --copies lists all pairs")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    run_command(command, "python -m train manifest")

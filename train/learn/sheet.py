@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from ..commands import CONTEXT, data_option, entries_of, film_bar
+from ..commands import CONTEXT, data_option, entries_of, film_bar, recipe_options
 from ..data.films import Film, load_films
 from ..data.pixels import cache_films
 from ..errors import TrainError
@@ -25,8 +25,7 @@ The picture shows the films: keep it where they may be.
 )
 @click.argument("recipe")
 @data_option
-@click.option("--variant", "variants", multiple=True, help="A variant of the recipe.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
+@recipe_options
 @click.option("--films", "n_films", type=click.IntRange(1, 24), default=6)
 @click.option("--seed", type=int, default=1)
 @click.option(
