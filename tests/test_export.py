@@ -132,6 +132,28 @@ def test_a_finished_run_resumed_stays_as_it_is(films, quick, run):
     assert (run / "checkpoint.pt").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (["--set", "optimisation.learning_rate=1e-5"], "another configuration"),
+        (["--leave-out", "person1_"], "split otherwise"),
+    ],
+)
+def test_a_run_resumed_with_other_options_is_refused_and_left_alone(
+    films, quick, run, option, said
+):
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    with pytest.raises(CxrEdgeError, match=said):
+        invoke(train_main.command, quick, *data_of(films), "--out", run, "--resume", *option)
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_nothing_to_resume_leaves_no_folder_behind(films, quick, tmp_path):
+    with pytest.raises(CxrEdgeError, match="no snapshot"):
+        invoke(train_main.command, quick, *data_of(films), "--out", tmp_path / "new", "--resume")
+    assert not (tmp_path / "new").exists()
+
+
 def test_the_exported_model_reads_films_like_the_runtime_expects(exported, films):
     model = load_model(exported, "cpu")
     assert model.card.findings == ("pneumonia",)

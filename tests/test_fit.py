@@ -1,5 +1,6 @@
 """Training learns, stops, and goes on after an interruption as if there had been none."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -229,6 +230,18 @@ def test_a_run_is_not_resumed_with_other_options(
     for other in (tuned(config, learning_rate=2e-3), replace(config, input=default_input_spec())):
         with pytest.raises(TrainError, match="belongs to another configuration"):
             run(cached, other, snapshot, resume=True)
+
+
+def test_a_snapshot_older_than_a_setting_is_resumed(
+    cached: tuple[Films, Films], snapshot: Path
+) -> None:
+    config = tuned(SMALL, epochs=1)
+    state = run(cached, config, snapshot)
+    saved = torch.load(snapshot, weights_only=True)
+    settings = json.loads(saved["config"])
+    del settings["augmentation"]["surround"]
+    write_atomically({**saved, "config": json.dumps(settings)}, snapshot)
+    assert same(run(cached, config, snapshot, resume=True), state)
 
 
 @pytest.mark.parametrize("content", [[1], {"network": "resnet18", "state": {}}])

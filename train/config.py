@@ -233,6 +233,11 @@ class TrainConfig:
         return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False)
 
     @classmethod
+    def from_json(cls, text: str) -> "TrainConfig":
+        """Raises ValueError or TypeError where it is not what to_json gave."""
+        return from_data(cls, json.loads(text))
+
+    @classmethod
     def read(cls, path: Path) -> "TrainConfig":
         """Raises TrainError where the file is not one that to_json wrote."""
         return _read(path)[0]

@@ -187,15 +187,20 @@ def _train(
     # The findings as they are, also where the recipe leaves them to the data.
     labels = dataclasses.replace(config.labels, findings=film_set.findings)
     config = dataclasses.replace(config, labels=labels)
-    if resume and own_split.exists():
-        split_choice = _SplitChoice(own_split, None, None)  # what is left out is written there
     split = split_choice.make(film_set, config)
+    if resume and own_split.exists() and split != read_split(own_split, film_set.films):
+        raise TrainError(
+            f"The films would be split otherwise than in the run {out}.",
+            "Resume with the data and options that the run was started with.",
+        )
     if processes.is_first:
-        out.mkdir(parents=True, exist_ok=True)
-        write_split(split, own_split)
-        (out / "config.json").write_text(config.to_json(), encoding="utf-8")
-        source_of = {film.path: film.source for film in film_set.films}
-        write_near_duplicates(film_set.near_duplicates, source_of, out / "near-duplicates.csv")
+        # A run that is resumed keeps its files: the snapshot may yet prove to be another run's.
+        if not resume:
+            out.mkdir(parents=True, exist_ok=True)
+            write_split(split, own_split)
+            (out / "config.json").write_text(config.to_json(), encoding="utf-8")
+            source_of = {film.path: film.source for film in film_set.films}
+            write_near_duplicates(film_set.near_duplicates, source_of, out / "near-duplicates.csv")
         say_data(film_set, split)
 
     torch.manual_seed(config.optimisation.seed)

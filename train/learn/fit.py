@@ -228,7 +228,12 @@ class _Run:
         if not path.exists():
             raise TrainError(f"There is no snapshot {path} to resume.", "Start without --resume.")
         saved = load_file(path)
-        if not isinstance(saved, dict) or saved.get("config") != self.config.to_json():
+        try:
+            # Parsed: a setting that is newer than the snapshot has its default in both.
+            earlier = TrainConfig.from_json(saved["config"])
+        except (KeyError, TypeError, ValueError):
+            earlier = None
+        if earlier != self.config:
             raise TrainError(
                 f"The snapshot {path} belongs to another configuration.",
                 "Resume with the options that the run was started with.",
