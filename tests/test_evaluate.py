@@ -348,6 +348,22 @@ def test_a_data_sets_own_test_side_can_be_taken(tiny_model_path, entries, tmp_pa
         invoke(*asked, "validation")
 
 
+def test_label_folders_tell_patients_by_a_pattern(tiny_model_path, entries, tmp_path) -> None:
+    for i, entry in enumerate(entries):
+        label = "PNEUMONIA" if entry.findings else "NORMAL"
+        copy = tmp_path / "films" / label / f"child{i // 2}-{i}.png"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(entry.path.read_bytes())
+    asked = (tiny_model_path, "--data", tmp_path / "films", "--no-blackout")
+    assert "24 films of 24 patients" in invoke(*asked)
+    pattern = r"child\d+"
+    report = tmp_path / "report"
+    assert "24 films of 12 patients" in invoke(
+        *asked, "--patient-pattern", pattern, "--out", report
+    )
+    assert f"--patient-pattern &quot;{pattern}&quot;" in (report / "report.html").read_text()
+
+
 @pytest.fixture(scope="module")
 def run(films, tmp_path_factory) -> Path:
     """A run folder with a network that never learned."""

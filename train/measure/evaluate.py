@@ -16,7 +16,7 @@ from cxr_edge.model import load_model
 from cxr_edge.model_card import NO_FINDING, SOFTMAX, ModelCard
 from cxr_edge.radiograph import open_radiograph
 
-from ..commands import CONTEXT, data_option, entries_of, film_bar
+from ..commands import CONTEXT, data_option, entries_of, film_bar, patient_option
 from ..config import Labels, TrainConfig
 from ..data.films import Film, label_of, load_films
 from ..data.manifest import LATERAL, Entry
@@ -137,10 +137,10 @@ Examples:
   python -m train evaluate pneumonia.onnx --data kermany=chest_xray/ \\
       --rename "bacterial pneumonia=pneumonia" --rename "viral pneumonia=pneumonia"
 
-A checkpoint is measured on the test films of its own run; --part all takes all films of
-other data. With --out, report.html holds everything, figures.json the figures. worst.png,
-which is in the report too, shows patients' films: keep both where the films may be, or
-leave it out with --no-worst.
+A checkpoint is measured on the test films of its own run, with the run's patient pattern;
+--part all takes all films of other data. With --out, report.html holds everything,
+figures.json the figures. worst.png, which is in the report too, shows patients' films:
+keep both where the films may be, or leave it out with --no-worst.
 """,
 )
 @click.argument("path", metavar="MODEL_OR_CHECKPOINT", type=click.Path(path_type=Path))
@@ -165,6 +165,7 @@ leave it out with --no-worst.
     help="A finding of the data as a finding of the model.",
 )
 @click.option("--ignore", multiple=True, metavar="FINDING", help="Leave such films aside.")
+@patient_option
 @click.option(
     "--blackout/--no-blackout",
     default=True,
@@ -179,6 +180,7 @@ def command(
     part: str | None,
     renames: tuple[str, ...],
     ignore: tuple[str, ...],
+    patient_pattern: str,
     blackout: bool,
     worst: bool,
     out: Path | None,
@@ -190,7 +192,8 @@ def command(
         rename={**subject.labels.rename, **_renamed(renames)},
         ignore=(*subject.labels.ignore, *ignore),
     )
-    entries = entries_of(data, subject.patient_pattern)
+    patient_pattern = patient_pattern or subject.patient_pattern
+    entries = entries_of(data, patient_pattern)
     split_path = split_path or subject.split_path
     if split_path and part != ALL:
         part = part or TEST
@@ -223,7 +226,7 @@ def command(
     for fault in answers.unanswered:
         click.echo(f"without an answer: {fault.film.path}: {fault.reason}", err=True)
     if out:
-        again = _command_line(path, data, split_path, part, renames, ignore)
+        again = _command_line(path, data, split_path, part, renames, ignore, patient_pattern)
         _write(out, subject, evaluation, part, again, worst)
         click.echo(f"Written to {out}; report.html stands alone.")
 
@@ -298,6 +301,7 @@ def _command_line(
     part: str,
     renames: Sequence[str],
     ignore: Sequence[str],
+    patient_pattern: str,
 ) -> str:
     """The command with the names of files and folders, not with the places where they lie here."""
     words = ["python -m train evaluate", path.name]
@@ -308,6 +312,7 @@ def _command_line(
         words.append(f"--split {split_path.name}")
     words.append(f'--part "{part}"' if " " in part else f"--part {part}")
     words += [f'--rename "{text}"' for text in renames] + [f'--ignore "{text}"' for text in ignore]
+    words += [f'--patient-pattern "{patient_pattern}"'] if patient_pattern else []
     return " ".join(words)
 
 
