@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 import train.learn.fit
 from cxr_edge.model_card import NO_FINDING
@@ -20,7 +21,7 @@ from train.data.pixels import Films, cache_films, infer, to_input
 from train.errors import TrainError
 from train.learn.augment import NO_AUGMENTATION, Augmentation
 from train.learn.checkpoint import write_atomically
-from train.learn.fit import EpochReport, Helpers, fit, mean_auroc
+from train.learn.fit import EpochReport, Helpers, fit, mean_auroc, running_mean
 from train.networks import build, stages
 
 SPEC = replace(default_input_spec(), width_px=32, height_px=32)
@@ -332,6 +333,25 @@ def test_the_result_is_the_running_mean_of_the_weights(
     assert torch.equal(*ends[0.0])
     assert torch.equal(ends[0.9][1], ends[0.0][1])
     assert not torch.equal(*ends[0.9])
+
+
+def test_the_running_mean_of_a_short_run_has_left_its_start() -> None:
+    """Of 100 steps of 1, after a start of 0: with a decay of 0.999 alone it would still be 0.1."""
+    layer = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(layer.weight)
+    average = AveragedModel(layer, multi_avg_fn=running_mean(0.999))
+    average.update_parameters(layer)
+    nn.init.ones_(layer.weight)
+    for _ in range(100):
+        average.update_parameters(layer)
+    assert average.module.weight.item() > 0.999
+
+    # Once there were many steps, it is the decay asked for.
+    average.n_averaged.fill_(100_000)
+    nn.init.zeros_(layer.weight)
+    before = average.module.weight.item()
+    average.update_parameters(layer)
+    assert average.module.weight.item() == pytest.approx(0.999 * before, rel=1e-6)
 
 
 def test_a_last_batch_of_one_film_is_passed_over(

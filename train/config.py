@@ -151,8 +151,9 @@ class Optimisation:
     add up (less memory); processes started by torchrun share them, with the same result.
     schedule: of the learning rate, after a linear warm-up; "one-cycle" is Smith's
     (arXiv:1708.07120). label_smoothing: labels become this much less certain; some are wrong.
-    ema_decay: of the running mean of the weights, per step, which is what is kept; 0 keeps the
-    weights themselves. patience: epochs without a better validation figure before stopping.
+    ema_decay: of the running mean of the weights, per step, which is what is kept (over fewer steps
+    at first); 0 keeps the weights themselves. patience: epochs without a better validation figure
+    before stopping.
     small_px, small_epochs: the first small_epochs see films reduced to small_px, which is quicker.
     """
 

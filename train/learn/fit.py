@@ -100,7 +100,7 @@ class _Run:
             _move(self.teacher, helpers.device)
             self.teacher.eval()
         self.average = AveragedModel(
-            self.network, multi_avg_fn=get_ema_multi_avg_fn(how.ema_decay), use_buffers=True
+            self.network, multi_avg_fn=running_mean(how.ema_decay), use_buffers=True
         )
         self.optimizer = _optimizer(self.network, config)
         n_films = len(self._order(torch.Generator()))
@@ -246,6 +246,20 @@ class _Run:
         for name, part in self._parts().items():
             part.load_state_dict(saved[name])
         self.state.update(saved["state"])
+
+
+def running_mean(decay: float) -> Callable[[Any, Any, Tensor | int], None]:
+    """AveragedModel's exponential running mean, over fewer steps while there are few.
+
+    The decay rises as (1 + n) / (10 + n) with the step n up to `decay`, as in TensorFlow's
+    ExponentialMovingAverage: else a short run would keep mostly the weights it started from.
+    """
+
+    def update(means: Any, weights: Any, n_steps: Tensor | int) -> None:
+        n = int(n_steps)
+        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(means, weights, n_steps)
+
+    return update
 
 
 class _PartNorms:
