@@ -95,8 +95,8 @@ def _reading_options(command: _F) -> _F:
             "model_path",
             type=click.Path(path_type=Path),
             metavar="FILE|NAME",
-            help="A model file, or the name of another model shipped with cxr-edge: "
-            "chest-findings.",
+            help="A model file, or the name of a model shipped with cxr-edge: pneumonia-children "
+            "(the default), pneumonia-children-resnet18, chest-findings.",
         ),
     ):
         command = option(command)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 
 from cxr_edge import __version__
 from cxr_edge.cli import cli
+from cxr_edge.model import shipped_models
 from cxr_edge.record import COLUMNS
 from tests.conftest import BROKEN, SAMPLES, make_film
 from tests.tiny_model import write_tiny_model
@@ -153,6 +155,13 @@ def test_help_shows_an_example_and_the_exit_codes(command):
         assert "Example" in text
         assert f"cxr-edge {command[0]} " in text
         assert "Exit codes:" in text
+
+
+@pytest.mark.parametrize("name", shipped_models())
+@pytest.mark.parametrize("command", ["predict", "watch"])
+def test_help_names_every_shipped_model(command, name):
+    text = "".join(invoke(command, "--help").stdout.split())  # lines break at hyphens too
+    assert re.search(rf"[:,]{name}[,.(]", text)
 
 
 def test_the_version_is_told():
