@@ -147,7 +147,7 @@ def predict(
 
     results = (predict_result(film, model, thresholds) for film in films)
     counts = dict.fromkeys(("positive", "negative", "refused", "failed"), 0)
-    shown = _json_array if as_json else _nothing if record else _table(films)
+    shown = _json_array if as_json else _nothing if record else _table(films, model.card.findings)
     quiet = as_json or record is not None
     with _progress(len(films)) if quiet else nullcontext() as bar:
         for result in shown(results):
@@ -269,11 +269,14 @@ def _shown(path: Path) -> str:
     return str(path).encode(encoding, "backslashreplace").decode(encoding)
 
 
-def _table(films: list[Path]) -> Callable[[Iterable["Result"]], Iterator["Result"]]:
+def _table(
+    films: list[Path], findings: Iterable[str]
+) -> Callable[[Iterable["Result"]], Iterator["Result"]]:
     width = min(60, max(len("file"), *(len(_shown(film)) for film in films)))
+    wide = max(len(name) for name in ("finding", *findings))
 
     def rows(results: Iterable["Result"]) -> Iterator["Result"]:
-        click.echo(f"{'file':{width}}  {'finding':12}  score  result")
+        click.echo(f"{'file':{width}}  {'finding':{wide}}  score  result")
         for result in results:
             name = _shown(result.source)
             name = name if len(name) <= width else "..." + name[3 - width :]
@@ -281,7 +284,7 @@ def _table(films: list[Path]) -> Callable[[Iterable["Result"]], Iterator["Result
             if result.findings:
                 finding, score = result.findings[0].name, str(result.findings[0].score)
             reason = f"  {result.reason}" if result.reason else ""
-            click.echo(f"{name:{width}}  {finding:12}  {score:>5}  {_outcome(result)}{reason}")
+            click.echo(f"{name:{width}}  {finding:{wide}}  {score:>5}  {_outcome(result)}{reason}")
             yield result
 
     return rows

@@ -52,6 +52,17 @@ def test_a_folder_gives_a_table_a_summary_and_exit_code_0(films, tiny_model_path
     assert "Not for diagnostic use" in outcome.stderr
 
 
+def test_the_columns_of_a_table_stand_under_their_names(films, tmp_path):
+    """However long a finding's name is."""
+    path = write_tiny_model(
+        tmp_path / "m.onnx", n_outputs=2, findings=("bacterial pneumonia", "effusion")
+    )
+    first, *table = predict(path, films).stdout.splitlines()
+    assert any("bacterial pneumonia" in line for line in table)
+    column = first.index("result")
+    assert {line[column:] for line in table} <= {"positive", "negative"}
+
+
 def test_a_csv_gets_one_row_per_film(films, tiny_model_path, tmp_path):
     target = tmp_path / "results 1.csv"
     assert predict(tiny_model_path, films, "--csv", target).exit_code == 0
