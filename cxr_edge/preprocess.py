@@ -9,13 +9,22 @@ from numpy.typing import NDArray
 
 from .errors import RefusedError
 from .model_card import InputSpec
-from .radiograph import Radiograph
+from .radiograph import Radiograph, can_be_halved, halve
 
 # Less than half the input's size is more invented than seen.
 MIN_SIDE_RATIO = 0.5
 MAX_ASPECT_RATIO = 3.0
 # A film whose grey values span less than this part of its range shows nothing.
 MIN_CONTRAST = 0.02
+
+
+def min_side_px(spec: InputSpec) -> int:
+    """What a film's shorter side must keep when it is read (see radiograph.read_radiograph).
+
+    Twice the input, which is where `squash` begins: what is reduced further on the way would be
+    less sharp than the films that the network learned from.
+    """
+    return 2 * max(spec.width_px, spec.height_px)
 
 
 def prepare(radiograph: Radiograph, spec: InputSpec) -> NDArray[np.float32]:
@@ -32,10 +41,9 @@ def to_grey(radiograph: Radiograph, spec: InputSpec) -> NDArray[np.float32]:
     This is where training takes its films, to augment them before `normalise`.
     Raises RefusedError: too_small, odd_shape, blank.
     """
-    height, width = radiograph.pixels.shape
-    _check_shape(height, width, spec)
-    resized = squash(radiograph.pixels, spec.width_px, spec.height_px)
-    black, white = np.percentile(resized, (spec.black_percentile, spec.white_percentile))
+    _check_shape(*radiograph.full_shape, spec)
+    resized = squash(radiograph.pixels, spec.width_px, spec.height_px, radiograph.full_shape)
+    black, white = percentiles(resized, spec.black_percentile, spec.white_percentile)
     if white - black < MIN_CONTRAST * radiograph.white:
         raise RefusedError(
             "blank",
@@ -46,28 +54,52 @@ def to_grey(radiograph: Radiograph, spec: InputSpec) -> NDArray[np.float32]:
     return np.clip(grey, 0, 1, out=grey)
 
 
-def squash(pixels: NDArray[Any], width: int, height: int) -> NDArray[np.float32]:
+def squash(
+    pixels: NDArray[Any], width: int, height: int, full_shape: tuple[int, int] | None = None
+) -> NDArray[np.float32]:
     """Squash (H, W) pixels to float32 (height, width) without aliasing.
 
     From twice the size on, this is a triangle filter: the mean over each pixel of the double size,
     then [1 3 3 1] / 8. The public sets were reduced so, and a plain mean over the target's pixels
     would be half as sharp again as the films that the network learned from
     (benchmarks/resize.py).
+    full_shape: of the film, where a JPEG was decoded at a smaller size; libjpeg rounds that up, and
+    the film ends within its last pixels.
     """
-    # As floats: from 8-bit pixels cv2 would round the means back to 8 bits.
-    grey = pixels.astype(np.float32)
+    # 16-bit pixels are halved as they are; from 8 bits cv2 would round the means back to 8.
+    grey = pixels if pixels.dtype == np.uint16 else pixels.astype(np.float32)
+    while can_be_halved(grey.shape, 2 * max(width, height)):
+        grey = halve(grey)
+    grey = grey.astype(np.float32, copy=False)
     n_rows, n_columns = grey.shape
     if n_rows < 2 * height or n_columns < 2 * width:
         shrinks = n_rows > height or n_columns > width
         method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         return np.asarray(cv2.resize(grey, (width, height), interpolation=method), np.float32)
-    double = cv2.resize(grey, (2 * width, 2 * height), interpolation=cv2.INTER_AREA)
+    full_height, full_width = full_shape or pixels.shape
+    times = 2 * round(max(full_height, full_width) / max(grey.shape))
+    across, down = times * width / full_width, times * height / full_height
+    double = cv2.resize(grey, None, fx=across, fy=down, interpolation=cv2.INTER_AREA)
+    double = np.ascontiguousarray(double[: 2 * height, : 2 * width])
     kernel = np.array([1, 3, 3, 1], np.float32) / 8
     # Anchored so that every second result lies between its pair of pixels.
     smooth = cv2.sepFilter2D(
         double, -1, kernel, kernel, anchor=(1, 1), borderType=cv2.BORDER_REFLECT
     )
     return np.ascontiguousarray(smooth[::2, ::2], np.float32)
+
+
+def percentiles(values: NDArray[np.float32], *percents: float) -> tuple[float, ...]:
+    """What np.percentile gives, of all values together, without numpy.ma, which it imports."""
+    flat = values.ravel()
+    places = [percent / 100 * (flat.size - 1) for percent in percents]
+    below = [int(place) for place in places]
+    above = [min(index + 1, flat.size - 1) for index in below]
+    part = np.partition(flat, sorted({*below, *above}))
+    return tuple(
+        float(part[i]) + (place - i) * (float(part[j]) - float(part[i]))
+        for place, i, j in zip(places, below, above, strict=True)
+    )
 
 
 def normalise(grey: NDArray[np.float32], spec: InputSpec) -> NDArray[np.float32]:

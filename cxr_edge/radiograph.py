@@ -5,8 +5,8 @@ so that a decompression bomb costs nothing.
 """
 
 import hashlib
-import io
 import stat
+import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,24 +15,14 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
-from .errors import RadiographError, RefusedError, UnreadableError
+from .errors import RefusedError, UnreadableError
 
 MAX_FILE_BYTES = 512 * 1024**2
 MAX_PIXELS = 80_000_000  # three times the largest detectors (about 25 megapixels)
 # A greyscale film saved as RGB has equal channels but for JPEG rounding and a coloured marker;
 # the mean spread between its channels stays under this many grey levels of 255.
 MAX_COLOUR_SPREAD = 6.0
-
-_PILLOW_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF")
-# GIF is recognised only to be refused for its several images where it has them.
-_REFUSED_FORMATS = ("GIF",)
-# How JPEG, PNG, TIFF and BMP start: such a file is a damaged one where Pillow makes nothing of it.
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"II*\0", b"MM\0*", b"BM")
-
-_EXIF_ORIENTATION = 0x0112
-_TIFF_PHOTOMETRIC = 262
 
 _EXPORT_AGAIN = "Export the radiograph again as a single greyscale JPEG, PNG or DICOM file."
 _COPY_AGAIN = "Copy the file again from its source."
@@ -44,6 +34,7 @@ class Radiograph:
 
     pixels: (H, W), uint8, uint16 or float32; MONOCHROME1 has already been inverted and the
     Modality and VOI look-up tables applied.
+    full_shape: (H, W) of the film in the file, upright, where `pixels` may have been reduced.
     bits_stored, photometric: what the file declared (DICOM PS3.3 C.7.6.3); 32 for floats.
     sha256: of the file's bytes.
     """
@@ -54,6 +45,7 @@ class Radiograph:
     photometric: str
     source: Path
     sha256: str
+    full_shape: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -107,23 +99,34 @@ def open_radiograph(path: Path) -> RadiographFile:
     return RadiographFile(path, data, hashlib.sha256(data).hexdigest())
 
 
-def decode_radiograph(file: RadiographFile) -> Radiograph:
+def decode_radiograph(file: RadiographFile, min_side_px: int = 0) -> Radiograph:
     """Decode JPEG, PNG, TIFF, BMP or DICOM.
 
+    min_side_px: where it takes far less time, as with JPEG, a film is decoded at a half, a quarter
+    or an eighth of its size, as long as its shorter side keeps so many pixels; 0: nothing is.
     Raises UnreadableError (corrupt, unsupported_format, too_many_pixels) or RefusedError (colour,
     several_frames, not_a_radiograph, invalid_pixels).
     """
+    # Each is imported where it is needed: Pillow and pydicom take longer to import than a JPEG
+    # takes to be read.
     if looks_like_dicom(file.data):
-        # Imported here: pydicom takes longer to import than a JPEG takes to be read.
         from .dicom import decode_dicom
 
-        return decode_dicom(file)
-    return _decode_image(file)
+        return decode_dicom(file, min_side_px)
+    if file.data.startswith(b"\xff\xd8\xff"):
+        from .jpeg import decode_jpeg
+
+        radiograph = decode_jpeg(file, min_side_px)
+        if radiograph is not None:
+            return radiograph
+    from .image import decode_image
+
+    return decode_image(file)
 
 
-def read_radiograph(path: Path) -> Radiograph:
+def read_radiograph(path: Path, min_side_px: int = 0) -> Radiograph:
     """Open and decode one file; see open_radiograph and decode_radiograph for the errors."""
-    return decode_radiograph(open_radiograph(path))
+    return decode_radiograph(open_radiograph(path), min_side_px)
 
 
 def looks_like_dicom(data: bytes) -> bool:
@@ -136,10 +139,21 @@ def looks_like_dicom(data: bytes) -> bool:
     return data[:2] in (b"\x02\x00", b"\x08\x00") and data[3:4] == b"\x00" and len(data) > 8
 
 
+def can_be_halved(shape: tuple[int, ...], min_side_px: int) -> bool:
+    """Whether both sides are even and the shorter one keeps min_side_px."""
+    return min(shape) // 2 >= min_side_px and not (shape[0] % 2 or shape[1] % 2)
+
+
+def halve(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Means of 2 x 2 pixels, (H / 2, W / 2); cv2 takes any other factor ten times as long."""
+    half = (pixels.shape[1] // 2, pixels.shape[0] // 2)
+    return np.asarray(cv2.resize(pixels, half, interpolation=cv2.INTER_AREA))
+
+
 def check_n_pixels(n_rows: int, n_columns: int) -> None:
     """Raises UnreadableError (too_many_pixels) before such an image is decoded."""
     if n_rows * n_columns > MAX_PIXELS:
-        raise _too_many_pixels(f"The image has {n_columns} x {n_rows} pixels")
+        raise too_many_pixels(f"The image has {n_columns} x {n_rows} pixels")
 
 
 def corrupt(exc: Exception) -> UnreadableError:
@@ -167,9 +181,11 @@ def finish(
     bits_stored: int,
     photometric: str,
     file: RadiographFile,
+    full_shape: tuple[int, int] | None = None,
 ) -> Radiograph:
     """Check decoded display values (H, W), 0 black, and make the Radiograph.
 
+    full_shape: of the film, where it was reduced.
     Raises RefusedError (invalid_pixels) for NaN or infinite values.
     """
     if pixels.dtype not in (np.uint8, np.uint16):
@@ -178,104 +194,56 @@ def finish(
             raise RefusedError(
                 "invalid_pixels", "Some pixels are not a number (NaN or infinite).", _EXPORT_AGAIN
             )
-    contiguous = np.ascontiguousarray(pixels)
-    return Radiograph(contiguous, white, bits_stored, photometric, file.path, file.sha256)
+    return Radiograph(
+        np.ascontiguousarray(pixels),
+        white,
+        bits_stored,
+        photometric,
+        file.path,
+        file.sha256,
+        full_shape or (pixels.shape[0], pixels.shape[1]),
+    )
 
 
-def _decode_image(file: RadiographFile) -> Radiograph:
-    try:
-        with warnings.catch_warnings():
-            # MAX_PIXELS decides, below; Pillow warns at a smaller size and about odd metadata.
-            warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(file.data), formats=_PILLOW_FORMATS)
-            check_n_pixels(image.height, image.width)
-            n_frames = int(getattr(image, "n_frames", 1))
-            if n_frames > 1:
-                raise refuse_frames(n_frames)
-            if image.format in _REFUSED_FORMATS:
-                raise _unsupported()
-            return _decode_single(image, file)
-    except Image.DecompressionBombError as exc:
-        # Pillow's own limit is higher than MAX_PIXELS, and comes first.
-        raise _too_many_pixels("The image is far too large") from exc
-    except UnidentifiedImageError as exc:
-        if file.data.startswith(_SIGNATURES):
-            raise corrupt(ValueError("its header cannot be read")) from exc
-        raise _unsupported() from exc
-    except (RadiographError, MemoryError):
-        raise
-    # Pillow's decoders raise whatever the damaged byte led to (OSError, SyntaxError, struct.error,
-    # ValueError, KeyError ...); all of them mean the same to the user.
-    except Exception as exc:
-        raise corrupt(exc) from exc
-
-
-def _decode_single(image: Image.Image, file: RadiographFile) -> Radiograph:
-    pixels = _stored_pixels(image, file)
-    bits_stored = 1 if pixels.dtype == np.bool_ else 8 * pixels.dtype.itemsize
-    if pixels.dtype.kind in "if":
-        # 32-bit integers and floats declare no range, so the image's own is taken.
-        pixels = pixels - pixels.min().astype(np.float64)
-        white = float(pixels.max()) or 1.0
-    else:
-        pixels = pixels.astype(np.uint8 if bits_stored <= 8 else np.uint16, copy=False)
-        white = float((1 << bits_stored) - 1)
-    photometric = "MONOCHROME2"
-    if getattr(image, "tag_v2", {}).get(_TIFF_PHOTOMETRIC) == 0:
-        photometric = "MONOCHROME1"
-        # Pillow has inverted WhiteIsZero up to 8 bits, and left wider pixels as they are.
-        if bits_stored > 8:
-            pixels = (white - pixels).astype(pixels.dtype)
-    # Asked for after decoding: Pillow turns a TIFF upright itself and then forgets the tag.
-    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-    return finish(_upright(pixels, orientation), white, bits_stored, photometric, file)
-
-
-def _stored_pixels(image: Image.Image, file: RadiographFile) -> NDArray[Any]:
-    """The grey values (H, W) as they are stored: bool, uint8, uint16, int32 or float32."""
-    if image.mode in ("LA", "La"):
-        return np.asarray(image.getchannel("L"))
-    if image.mode not in ("1", "L", "I", "F") and not image.mode.startswith("I;16"):
-        return _grey_of_colour(image, file)
-    pixels: NDArray[Any] = np.asarray(image)
-    # Some Pillow versions give 16-bit PNG as 32-bit integers.
-    if image.mode == "I" and pixels.min() >= 0 and pixels.max() <= 0xFFFF:
-        return pixels.astype(np.uint16)
-    return pixels
-
-
-def _grey_of_colour(image: Image.Image, file: RadiographFile) -> NDArray[np.uint8]:
-    """The grey values (H, W) of an image stored in colour, refused where there really is colour."""
-    if image.format == "JPEG" and image.mode == "RGB":
-        # libjpeg decodes the luminance alone in half the time; an eighth of the size is enough to
-        # see whether there is colour.
-        thumbnail = Image.open(io.BytesIO(file.data), formats=("JPEG",))
-        thumbnail.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))
-        _refuse_if_coloured(np.asarray(thumbnail))
-        image.draft("L", image.size)
-        return np.asarray(image)
-    rgb = np.asarray(image.convert("RGB"))
-    _refuse_if_coloured(rgb)
-    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
-
-
-def _refuse_if_coloured(rgb: NDArray[np.uint8]) -> None:
-    red, green, blue = cv2.split(rgb)
-    highest = cv2.max(cv2.max(red, green), blue)
-    lowest = cv2.min(cv2.min(red, green), blue)
+def refuse_if_coloured(rgb: NDArray[np.uint8]) -> None:
+    """Raises RefusedError (colour) where the channels (H, W, 3) differ by more than a film's."""
+    first, second, third = cv2.split(rgb)
+    highest = cv2.max(cv2.max(first, second), third)
+    lowest = cv2.min(cv2.min(first, second), third)
     if float(np.mean(highest - lowest)) > MAX_COLOUR_SPREAD:
         raise refuse_colour()
 
 
-def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Undo the Exif orientation (1 to 8; CIPA DC-008, tag 0x0112)."""
-    if orientation in (2, 4, 5, 7):
-        pixels = pixels[:, ::-1]
-    quarter_turns = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(orientation, 0)
-    return np.rot90(pixels, quarter_turns)
+class _Quiet:
+    """Keeps warnings back while any thread is inside.
+
+    warnings.catch_warnings changes the whole process: of two threads the one that leaves first
+    would let the other's warnings out, and the filters of the last one would stay for good.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_inside = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._n_inside:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore")
+            self._n_inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._n_inside -= 1
+            if not self._n_inside:
+                self._filters.__exit__(None, None, None)
 
 
-def _too_many_pixels(what: str) -> UnreadableError:
+quiet = _Quiet()
+
+
+def too_many_pixels(what: str) -> UnreadableError:
     return UnreadableError(
         "too_many_pixels",
         f"{what}; the limit is {MAX_PIXELS // 1_000_000} megapixels.",
@@ -283,7 +251,7 @@ def _too_many_pixels(what: str) -> UnreadableError:
     )
 
 
-def _unsupported() -> UnreadableError:
+def unsupported() -> UnreadableError:
     return UnreadableError(
         "unsupported_format",
         "This is not a JPEG, PNG, TIFF, BMP or DICOM image.",

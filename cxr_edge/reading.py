@@ -1,23 +1,35 @@
 """The way of an X-ray: read, prepare, infer, interpret."""
 
-import glob
+import logging
 import os
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
 
 from .errors import RadiographError
 from .interpret import Finding, interpret
 from .model import Model
-from .preprocess import prepare
+from .preprocess import min_side_px, prepare
 from .radiograph import RadiographFile, decode_radiograph, looks_like_dicom, open_radiograph
+
+if TYPE_CHECKING:
+    from .heatmap import Overlay
+
+logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".bmp"})
 # Images that this version does not read; in a folder they become rows, never silence.
 OTHER_IMAGE_SUFFIXES = frozenset({".gif", ".webp", ".heic", ".jp2", ".j2k", ".pdf"})
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
+# Films per worker that may be done before their turn: while one of JPEG 2000 is decoded for a
+# second and a half, the other workers go through a hundred JPEG.
+N_AHEAD = 64
 
 
 @dataclass(frozen=True)
@@ -25,7 +37,8 @@ class Result:
     """What became of one radiograph: findings (leading one first), or the reason for none.
 
     status: "ok", "refused" (it was read, and may not be judged) or "failed" (it was not read).
-    sha256 is empty where not even the file's bytes could be had.
+    sha256 is empty where not even the file's bytes could be had. overlays: the findings drawn over
+    the film, where they were asked for.
     """
 
     source: Path
@@ -38,6 +51,7 @@ class Result:
     duration_ms: float
     processed_at: datetime
     sha256: str
+    overlays: "tuple[Overlay, ...]" = ()
 
 
 def predict(
@@ -49,29 +63,39 @@ def predict(
     Raises RadiographError where the file cannot be read (UnreadableError) or must not be judged
     (RefusedError).
     """
-    return _predict_file(open_radiograph(Path(path)), model, thresholds)
+    return _predict_file(open_radiograph(Path(path)), model, thresholds, False)[0]
 
 
 def _predict_file(
-    file: RadiographFile, model: Model, thresholds: Mapping[str, float] | None
-) -> tuple[Finding, ...]:
-    radiograph = decode_radiograph(file)
+    file: RadiographFile, model: Model, thresholds: Mapping[str, float] | None, draw: bool
+) -> "tuple[tuple[Finding, ...], tuple[Overlay, ...]]":
+    radiograph = decode_radiograph(file, min_side_px(model.card.input))
     inputs = prepare(radiograph, model.card.input)  # (1, C, H, W)
-    logits = model.infer(inputs)[0]  # (K,)
-    return interpret(logits, model.card, thresholds)
+    if not draw:
+        logits = model.infer(inputs)[0]  # (K,)
+        return interpret(logits, model.card, thresholds), ()
+    from .heatmap import draw_overlays
+
+    logits, heatmaps = (arrays[0] for arrays in model.infer_with_heatmaps(inputs))
+    findings = interpret(logits, model.card, thresholds)
+    return findings, draw_overlays(radiograph, logits, heatmaps, findings, model.card)
 
 
 def predict_result(
-    path: Path, model: Model, thresholds: Mapping[str, float] | None = None
+    path: Path, model: Model, thresholds: Mapping[str, float] | None = None, draw: bool = False
 ) -> Result:
-    """Like `predict`, with a radiograph that cannot be read or judged as a Result, not an error."""
+    """Like `predict`, with a radiograph that cannot be read or judged as a Result, not an error.
+
+    draw: with the findings drawn over the film.
+    """
     started = time.perf_counter()
     sha256, status, reason = "", "ok", ""
     findings: tuple[Finding, ...] = ()
+    overlays: tuple[Overlay, ...] = ()
     try:
         file = open_radiograph(path)
         sha256 = file.sha256
-        findings = _predict_file(file, model, thresholds)
+        findings, overlays = _predict_file(file, model, thresholds, draw)
     except RadiographError as exc:
         status, reason = exc.status, str(exc)
     # A film so large that this machine cannot hold it fails alone; the next one goes on.
@@ -88,7 +112,76 @@ def predict_result(
         duration_ms=(time.perf_counter() - started) * 1000,
         processed_at=datetime.now(UTC),
         sha256=sha256,
+        overlays=overlays,
     )
+
+
+def predict_contained(
+    path: Path, model: Model, thresholds: Mapping[str, float] | None = None, draw: bool = False
+) -> Result:
+    """Like `predict_result`, with a Result even where this program itself has a fault."""
+    try:
+        return predict_result(path, model, thresholds, draw)
+    # The one broad except: whatever one film does, the next one is read.
+    except Exception as exc:
+        logger.exception("%s", path)
+        return Result(
+            source=path,
+            status="failed",
+            reason=f"internal_error: {type(exc).__name__}: {exc}. Please report this film's kind.",
+            findings=(),
+            model=model.card.label,
+            model_sha256=model.sha256,
+            provider=model.provider,
+            duration_ms=0.0,
+            processed_at=datetime.now(UTC),
+            sha256="",
+        )
+
+
+def read_results(
+    paths: Iterable[Path],
+    model: Model,
+    thresholds: Mapping[str, float] | None = None,
+    n_workers: int = 1,
+    draw: bool = False,
+) -> Iterator[Result]:
+    """The results of many films, in their order, whatever becomes of any of them.
+
+    n_workers: threads, each of which takes a film all the way, so that some decode while others
+    infer; the model should then be loaded with threads=1. Only so many films are taken from `paths`
+    ahead of the result that is waited for. An exception of the caller's, or Ctrl-C, ends it with
+    the films in hand.
+    """
+    if n_workers < 2:
+        for path in paths:
+            yield predict_contained(path, model, thresholds, draw)
+        return
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    # The workers keep every core busy by themselves.
+    n_opencv_threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    pool = ThreadPoolExecutor(n_workers, "reading")
+    ahead: deque[Future[Result]] = deque()
+    try:
+        for path in paths:
+            ahead.append(pool.submit(predict_contained, path, model, thresholds, draw))
+            # Results are small, but for pictures.
+            if len(ahead) >= n_workers * (2 if draw else N_AHEAD):
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        cv2.setNumThreads(n_opencv_threads)
+
+
+def n_cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def find_radiographs(folder: Path) -> Iterator[Path]:
@@ -113,7 +206,9 @@ def expand(paths: Iterable[Path]) -> list[Path]:
                 films |= dict.fromkeys(find_radiographs(path))
             except OSError:
                 films[path] = None
-        elif glob.has_magic(str(path)) and not path.exists():
+        elif any(mark in str(path) for mark in "*?[") and not path.exists():
+            import glob
+
             # Path.glob takes no absolute patterns.
             found = glob.glob(str(path), recursive=True)  # noqa: PTH207
             matches = [Path(match) for match in sorted(found)]

@@ -9,13 +9,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from .errors import RadiographError, RecordError
 from .model import Model
 from .radiograph import open_radiograph
-from .reading import Result, find_radiographs, predict_result
+from .reading import Result, find_radiographs, predict_contained
 from .record import CsvRecord
 
 logger = logging.getLogger(__name__)
@@ -99,7 +98,7 @@ def watch(
             tracker.hand_out(path)
             if str(path) in recorded_files and _is_recorded(path, recorded):
                 continue
-            waiting.append(_contained(path, model, thresholds))
+            waiting.append(predict_contained(path, model, thresholds))
             trouble = _write(waiting, record, on_result, trouble)
         trouble = _write(waiting, record, on_result, trouble)
         if looks is not None and not waiting:
@@ -130,26 +129,6 @@ def _is_recorded(path: Path, recorded: set[tuple[str, str]]) -> bool:
     except RadiographError:
         sha256 = ""  # as in the row that such a film has got
     return (str(path), sha256) in recorded
-
-
-def _contained(path: Path, model: Model, thresholds: Mapping[str, float] | None) -> Result:
-    try:
-        return predict_result(path, model, thresholds)
-    # The one broad except: whatever one film does, the next one is read.
-    except Exception as exc:
-        logger.exception("%s", path)
-        return Result(
-            source=path,
-            status="failed",
-            reason=f"internal_error: {type(exc).__name__}: {exc}. Please report this film's kind.",
-            findings=(),
-            model=model.card.label,
-            model_sha256=model.sha256,
-            provider=model.provider,
-            duration_ms=0.0,
-            processed_at=datetime.now(UTC),
-            sha256="",
-        )
 
 
 def _write(

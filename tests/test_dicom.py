@@ -40,6 +40,7 @@ from pydicom.uid import (
 )
 
 from cxr_edge.errors import RefusedError, UnreadableError
+from cxr_edge.preprocess import squash
 
 FILM = film()
 FILM_12 = FILM.astype(np.uint16) * 16 + np.arange(80, dtype=np.uint16)[np.newaxis] % 16
@@ -216,6 +217,12 @@ def test_floating_point_pixels_span_their_own_range() -> None:
 # Modality LUT, VOI LUT, inversion. Expected values are worked out by hand from PS3.3 C.11.
 
 
+# What is no whole number is kept in 16 bits.
+HALF_A_STEP = 0.51 / 65535
+# Windows may be clipped at whole stored values.
+QUARTER_OF_A_LEVEL = 0.26 / 255
+
+
 def test_without_a_window_bits_stored_is_the_range() -> None:
     radiograph = decode(dicom(row(0, 1000, 4095), 12))
     assert radiograph.white == 4095
@@ -266,7 +273,7 @@ def test_window_and_then_inversion(
 ) -> None:
     shown = display(dicom(row(0, 500, 1000, 1500, 2000, 4095), 12, photometric, **attributes))
     wanted = 1 - np.array(expected) if photometric == "MONOCHROME1" else expected
-    np.testing.assert_allclose(shown[0], wanted, atol=1e-6)
+    np.testing.assert_allclose(shown[0], wanted, atol=QUARTER_OF_A_LEVEL)
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int16])
@@ -275,17 +282,17 @@ def test_window_is_in_units_after_the_rescale_slope_and_intercept(dtype: type) -
         row(0, 500, 1000, 1500, dtype=dtype), 12, RescaleSlope=2, RescaleIntercept=-1000, **LINEAR
     )
     # 2 p - 1000 is -1000, 0, 1000, 2000; then (x - 999.5) / 2000 + 0.5
-    np.testing.assert_allclose(display(data)[0], [0, 0.00025, 0.50025, 1], atol=1e-6)
+    np.testing.assert_allclose(display(data)[0], [0, 0.00025, 0.50025, 1], atol=QUARTER_OF_A_LEVEL)
 
 
 def test_rescale_alone_does_not_change_what_is_shown() -> None:
     data = dicom(row(0, 1000, 4095), 12, RescaleSlope="0.5", RescaleIntercept=-100)
-    np.testing.assert_allclose(display(data)[0], [0, 1000 / 4095, 1], atol=1e-6)
+    np.testing.assert_allclose(display(data)[0], [0, 1000 / 4095, 1], atol=QUARTER_OF_A_LEVEL)
 
 
 def test_negative_rescale_slope_turns_black_to_white() -> None:
     data = dicom(row(0, 1000, 4095), 12, RescaleSlope=-1, RescaleIntercept=4095)
-    np.testing.assert_allclose(display(data)[0], [1, 3095 / 4095, 0], atol=1e-6)
+    np.testing.assert_allclose(display(data)[0], [1, 3095 / 4095, 0], atol=QUARTER_OF_A_LEVEL)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16])
@@ -295,12 +302,12 @@ def test_modality_lut_comes_before_the_window(dtype: type) -> None:
     data = dicom(
         row(0, 10, 11, 12, 13, 100, dtype=dtype), 8, ModalityLUTSequence=[table], **attributes
     )
-    np.testing.assert_allclose(display(data)[0], [0, 0, 0.25, 0.5, 1, 1], atol=1e-6)
+    np.testing.assert_allclose(display(data)[0], [0, 0, 0.25, 0.5, 1, 1], atol=HALF_A_STEP)
 
 
 def test_modality_lut_declares_the_range() -> None:
     data = dicom(row(0, 1, 2), 12, ModalityLUTSequence=[lut(0, 16, [0, 13107, 65535])])
-    np.testing.assert_allclose(display(data)[0], [0, 0.2, 1], atol=1e-6)
+    np.testing.assert_allclose(display(data)[0], [0, 0.2, 1], atol=HALF_A_STEP)
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
@@ -311,7 +318,7 @@ def test_voi_lut_maps_12_bits_to_its_own(bits: int, photometric: str) -> None:
     data = dicom(FILM_12, 12, photometric, VOILUTSequence=[lut(0, bits, curve.tolist())])
     shown = curve[FILM_12] / white
     np.testing.assert_allclose(
-        display(data), 1 - shown if photometric == "MONOCHROME1" else shown, atol=1e-6
+        display(data), 1 - shown if photometric == "MONOCHROME1" else shown, atol=HALF_A_STEP
     )
 
 
@@ -348,7 +355,7 @@ def test_voi_lut_entries_may_be_bytes(packed: bool, syntax: UID) -> None:
     del table.LUTData
     table.add_new("LUTData", "OW", (entries if packed else entries.astype(word)).tobytes())
     data = dicom(row(0, 1, 2, 3), 12, syntax=syntax, VOILUTSequence=[table])
-    np.testing.assert_allclose(display(data)[0], [0, 0.2, 0.4, 1], atol=1e-6)
+    np.testing.assert_allclose(display(data)[0], [0, 0.2, 0.4, 1], atol=HALF_A_STEP)
 
 
 @pytest.mark.parametrize(
@@ -364,6 +371,66 @@ def test_voi_lut_entries_may_be_bytes(packed: bool, syntax: UID) -> None:
 )
 def test_incomplete_window_or_rescale_is_none(attributes: dict[str, Any]) -> None:
     assert decode(dicom(row(0, 1000, 4095), 12, **attributes)).pixels.tolist() == [[0, 1000, 4095]]
+
+
+FUNCTIONS = {
+    # PS3.3 C.11.2.1.2.1, C.11.2.1.3.2 and C.11.2.1.3.1, from x, the center and the width
+    "LINEAR": lambda x, c, w: np.clip((x - (c - 0.5)) / (w - 1) + 0.5, 0, 1),
+    "LINEAR_EXACT": lambda x, c, w: np.clip((x - c) / w + 0.5, 0, 1),
+    "SIGMOID": lambda x, c, w: 1 / (1 + np.exp(-4 * (x - c) / w)),
+}
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("slope", ["1", "0.25", "-1.5", "3"])
+@pytest.mark.parametrize(
+    ("bits", "dtype"),
+    [(8, np.uint8), (10, np.uint16), (12, np.uint16), (12, np.int16), (16, np.uint16)],
+)
+def test_windows_are_those_of_the_standard_worked_out_for_every_pixel(
+    bits: int, dtype: type, slope: str, function: str, photometric: str
+) -> None:
+    rng = np.random.default_rng(bits)
+    n_values = 1 << bits
+    grain = rng.normal(0, n_values / 100, (192, 160))
+    signed = dtype is np.int16
+    stored = film(192, 160) * (n_values / 256) + grain - (n_values / 2 if signed else 0)
+    lowest, highest = (-n_values // 2, n_values // 2 - 1) if signed else (0, n_values - 1)
+    stored = np.clip(np.rint(stored), lowest, highest).astype(dtype)
+    values = stored * float(slope) - 100
+    for part in (0.02, 0.2, 0.9, 2.5):  # of the range that the film's own values span
+        center = round(float(np.quantile(values, rng.uniform(0.3, 0.7))), 2)
+        width = round(part * float(np.ptp(values)) + 2, 2)
+        data = dicom(
+            stored,
+            bits,
+            photometric,
+            RescaleSlope=slope,
+            RescaleIntercept="-100",
+            WindowCenter=str(center),
+            WindowWidth=str(width),
+            VOILUTFunction=function,
+        )
+        shown = FUNCTIONS[function](values, center, width)
+        shown = 1 - shown if photometric == "MONOCHROME1" else shown
+        radiograph = decode(data)
+        # Less than one of 255 grey levels off, as are the means that the network gets.
+        levels = radiograph.pixels / radiograph.white * 255
+        np.testing.assert_allclose(levels, 255 * shown, rtol=0, atol=0.26)
+        small = squash(radiograph.pixels, 32, 32) / radiograph.white * 255
+        np.testing.assert_allclose(small, squash(255 * shown, 32, 32), rtol=0, atol=0.5)
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+@pytest.mark.parametrize("bits", [8, 10, 12, 16])
+def test_pixels_of_whole_numbers_are_kept_as_they_are(bits: int, inverted: bool) -> None:
+    """Every stored value there is, whatever stands in the bits that are not used."""
+    values = np.arange(1 << bits, dtype=np.uint16).reshape(-1, 16)
+    garbage = np.random.default_rng(0).integers(0, 1 << 16, values.shape) << bits & 0xFFFF
+    data = dicom(values | garbage.astype(np.uint16), bits, f"MONOCHROME{1 if inverted else 2}")
+    white = (1 << bits) - 1
+    np.testing.assert_array_equal(decode(data).pixels, white - values if inverted else values)
 
 
 # Files that are no frontal chest radiograph

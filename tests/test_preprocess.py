@@ -10,8 +10,15 @@ from made import SPEC, decode, dicom, encode, film, rgb, tiff
 
 from cxr_edge.errors import RefusedError
 from cxr_edge.model_card import InputSpec
-from cxr_edge.preprocess import normalise, prepare, squash, to_grey
-from cxr_edge.radiograph import Radiograph
+from cxr_edge.preprocess import (
+    min_side_px,
+    normalise,
+    percentiles,
+    prepare,
+    squash,
+    to_grey,
+)
+from cxr_edge.radiograph import Radiograph, RadiographFile, decode_radiograph
 
 FILM = film(150, 120)
 FILM_16 = FILM.astype(np.uint16)
@@ -21,7 +28,7 @@ TINY = InputSpec(2, 2, 1, "squash", 0.0, 100.0, (0.25,), (0.5,))
 
 
 def radiograph(pixels: np.ndarray, white: float = 255) -> Radiograph:
-    return Radiograph(pixels, white, 8, "MONOCHROME2", Path("film"), "")
+    return Radiograph(pixels, white, 8, "MONOCHROME2", Path("film"), "", pixels.shape)
 
 
 def code_of(pixels: np.ndarray, white: float = 255) -> str:
@@ -103,6 +110,48 @@ def test_each_channel_has_its_own_mean_and_std() -> None:
     assert inputs.shape == (1, 3, 1, 2)
     for channel, (mean, std) in enumerate(zip(SPEC.mean, SPEC.std, strict=True)):
         np.testing.assert_allclose(inputs[0, channel, 0], [-mean / std, (1 - mean) / std], 1e-6)
+
+
+def jpeg_grey(data: bytes, spec: InputSpec, min_side: int) -> np.ndarray:
+    return to_grey(decode_radiograph(RadiographFile(Path("film"), data, ""), min_side), spec)
+
+
+@pytest.mark.parametrize("shape", [(500, 400), (503, 402), (897, 301), (301, 300), (2000, 1999)])
+def test_reduced_jpeg_gives_the_same_input_as_the_whole_one(shape: tuple[int, int]) -> None:
+    grain = np.random.default_rng(0).normal(0, 3, shape)
+    data = encode(np.clip(film(*shape) + grain, 0, 255).astype(np.uint8), "JPEG", quality=92)
+    whole, reduced = (jpeg_grey(data, SPEC, side) for side in (0, min_side_px(SPEC)))
+    np.testing.assert_allclose(reduced, whole, atol=2 / 255)
+    assert np.abs(reduced - whole).mean() < 0.4 / 255
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "code"),
+    [(15, 200, "too_small"), (301, 100, "odd_shape"), (1201, 400, "odd_shape")],
+)
+def test_size_and_shape_are_judged_by_the_whole_film(height: int, width: int, code: str) -> None:
+    data = encode(film(height, width), "JPEG")
+    spec = replace(SPEC, width_px=20, height_px=20) if code == "odd_shape" else SPEC
+    for side in (0, min_side_px(spec)):
+        with pytest.raises(RefusedError) as info:
+            jpeg_grey(data, spec, side)
+        assert info.value.code == code
+        if code == "too_small":
+            assert f"{width} x {height}" in str(info.value)
+    assert jpeg_grey(encode(film(1200, 400), "JPEG"), spec, 40).shape == (
+        spec.height_px,
+        spec.width_px,
+    )
+
+
+def test_percentiles_are_numpys_own() -> None:
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 3, 50, 1001):
+        values = rng.normal(0, 100, n).astype(np.float32)
+        percents = (0.0, 0.5, 33.3, 50.0, 99.5, 100.0)
+        np.testing.assert_allclose(
+            percentiles(values, *percents), np.percentile(values, percents), rtol=1e-6
+        )
 
 
 def test_percentiles_keep_a_marker_from_setting_the_scale() -> None:

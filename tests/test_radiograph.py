@@ -1,10 +1,15 @@
 """READ: what each file format holds, and what becomes of a file that is no radiograph."""
 
 import struct
+import subprocess
+import sys
+import threading
 import time
+import warnings
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from made import damaged, decode, dicom, display, encode, error_of, film, rgb, tiff
@@ -18,8 +23,10 @@ from cxr_edge.radiograph import (
     decode_radiograph,
     looks_like_dicom,
     open_radiograph,
+    quiet,
     read_radiograph,
 )
+from tests.conftest import ROOT
 
 FILM = film()
 FILM_16 = FILM.astype(np.uint16) * 257 + np.arange(80, dtype=np.uint16)[np.newaxis] * (FILM < 255)
@@ -128,6 +135,120 @@ def test_grey_jpeg_stored_in_colour_equals_its_luminance() -> None:
 def test_grey_cmyk_jpeg_is_read() -> None:
     data = encode(Image.fromarray(FILM).convert("CMYK"), "JPEG", quality=95)
     np.testing.assert_allclose(decode(data).pixels, FILM, atol=8)
+
+
+def jpeg_file(data: bytes) -> RadiographFile:
+    return RadiographFile(Path("film.jpg"), data, "0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("min_side_px", "reduced"),
+    [(0, 1), (161, 1), (160, 2), (81, 2), (80, 4), (41, 4), (40, 8), (1, 8)],
+)
+def test_jpeg_is_reduced_as_far_as_the_shorter_side_allows(min_side_px: int, reduced: int) -> None:
+    data = encode(film(400, 320), "JPEG", quality=95)
+    radiograph = decode_radiograph(jpeg_file(data), min_side_px)
+    assert radiograph.pixels.shape == (400 // reduced, 320 // reduced)
+    assert radiograph.full_shape == (400, 320)
+    means = cv2.resize(
+        film(400, 320), (320 // reduced, 400 // reduced), interpolation=cv2.INTER_AREA
+    )
+    np.testing.assert_allclose(radiograph.pixels, means, atol=4)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("subsampling", [0, 2])
+def test_reduced_jpeg_stored_in_colour_equals_its_luminance(
+    subsampling: int, progressive: bool
+) -> None:
+    full = film(200, 160)
+    colour = encode(rgb(full), "JPEG", quality=85, subsampling=subsampling, progressive=progressive)
+    grey = encode(full, "JPEG", quality=85)
+    for min_side_px in (0, 80, 40, 20):
+        np.testing.assert_array_equal(
+            decode_radiograph(jpeg_file(colour), min_side_px).pixels,
+            decode_radiograph(jpeg_file(grey), min_side_px).pixels,
+        )
+
+
+@pytest.mark.parametrize("min_side_px", [0, 80, 40, 20])
+def test_colour_is_seen_in_a_reduced_jpeg(min_side_px: int) -> None:
+    full = film(200, 160)
+    photo = encode(np.dstack([full, full[::-1], 255 - full]), "JPEG")
+    with pytest.raises(RefusedError) as info:
+        decode_radiograph(jpeg_file(photo), min_side_px)
+    assert info.value.code == "colour"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_reduced_jpeg_is_upright_and_keeps_its_full_shape(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(film(402, 322), "JPEG", quality=95, exif=exif)
+    whole = decode_radiograph(jpeg_file(data))
+    reduced = decode_radiograph(jpeg_file(data), 80)
+    assert reduced.full_shape == whole.full_shape == whole.pixels.shape
+    small = cv2.resize(whole.pixels, reduced.pixels.shape[::-1], interpolation=cv2.INTER_AREA)
+    np.testing.assert_allclose(reduced.pixels, small, atol=8)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 2), (9, 200), (7, 8)])
+def test_tiny_jpeg_is_read(shape: tuple[int, int]) -> None:
+    pixels = np.full(shape, 90, np.uint8)
+    for image in (pixels, rgb(pixels)):
+        np.testing.assert_allclose(decode(encode(image, "JPEG")).pixels, pixels, atol=2)
+
+
+def test_orientation_that_photoshop_alone_wrote_is_honoured() -> None:
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    data = encode(FILM, "JPEG", quality=95, xmp=xmp)
+    np.testing.assert_allclose(decode(data).pixels, np.rot90(FILM, 3), atol=12)
+
+
+def test_jpeg_without_its_last_mark_is_whole_or_corrupt_but_never_half_a_film() -> None:
+    whole = encode(FILM, "JPEG")
+    assert whole.endswith(b"\xff\xd9")
+    np.testing.assert_array_equal(decode(whole[:-2]).pixels, decode(whole).pixels)
+    assert error_of(whole[:-40]).code == "corrupt"
+
+
+def test_reading_a_jpeg_loads_neither_pillow_nor_pydicom() -> None:
+    code = (
+        "import sys; from pathlib import Path; from cxr_edge.radiograph import read_radiograph\n"
+        "print(read_radiograph(Path(sys.argv[1])).pixels.ndim)\n"
+        "print({'PIL', 'pydicom', 'gdcm', 'numpy.ma'} & set(sys.modules))"
+    )
+    film_path = ROOT / "samples" / "normal-1.jpg"
+    outcome = subprocess.run(
+        [sys.executable, "-c", code, film_path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert outcome.stdout.split() == ["2", "set()"]
+
+
+def test_warnings_are_kept_back_in_several_threads_at_once(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    before = list(warnings.filters)
+    inside, left = threading.Barrier(2, timeout=20), threading.Event()
+
+    def first() -> None:
+        with quiet:
+            inside.wait()
+        left.set()
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    with quiet:
+        inside.wait()
+        assert left.wait(20)
+        warnings.warn("of the one that stays longer", stacklevel=1)
+    thread.join()
+    assert not recwarn
+    assert warnings.filters == before
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "TIFF"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cxr_edge import watch as watch_module
+from cxr_edge import reading
 from cxr_edge.errors import RecordError
 from cxr_edge.record import CsvRecord
 from cxr_edge.watch import Look, SettleTracker, watch
@@ -132,14 +132,14 @@ def test_a_bad_film_is_a_row_once_and_the_next_one_is_read(scans, csv_path, tiny
 def test_a_film_that_breaks_the_program_is_contained(
     scans, csv_path, tiny_model, monkeypatch, caplog
 ):
-    real = watch_module.predict_result
+    real = reading.predict_result
 
     def broken(path, *args):
         if path.name == "1.png":
             raise ZeroDivisionError("a bug")
         return real(path, *args)
 
-    monkeypatch.setattr(watch_module, "predict_result", broken)
+    monkeypatch.setattr(reading, "predict_result", broken)
     run(scans, tiny_model, CsvRecord(csv_path), Rounds(3))
     assert [row["status"] for row in rows(csv_path)] == ["failed", "ok"]
     assert "internal_error: ZeroDivisionError: a bug" in rows(csv_path)[0]["reason"]

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from cxr_edge.errors import RadiographError
 from cxr_edge.model_card import InputSpec
-from cxr_edge.preprocess import to_grey
+from cxr_edge.preprocess import min_side_px, to_grey
 from cxr_edge.radiograph import read_radiograph
 
 from .films import Film, raise_unreadable
@@ -46,7 +46,7 @@ def cache_films(
 
     def read(index: int) -> str:
         try:
-            grey = to_grey(read_radiograph(films[index].path), spec)
+            grey = to_grey(read_radiograph(films[index].path, min_side_px(spec)), spec)
         except RadiographError as exc:
             return f"{films[index].path}: {exc}"
         pixels[index, 0] = np.rint(grey * 255)

@@ -11,7 +11,7 @@ from cxr_edge.errors import RadiographError
 from cxr_edge.interpret import to_probability
 from cxr_edge.model import Model
 from cxr_edge.model_card import NO_FINDING, SIGMOID, SOFTMAX, InputSpec
-from cxr_edge.preprocess import normalise, to_grey
+from cxr_edge.preprocess import min_side_px, normalise, to_grey
 from cxr_edge.radiograph import read_radiograph
 from cxr_edge.reading import predict_result
 
@@ -234,7 +234,7 @@ def read_films(
         # for them with a second reading costs little.
         for film in progress(films, f"{title} again"):
             try:
-                to_grey(read_radiograph(film.path), reader.spec)
+                to_grey(read_radiograph(film.path, min_side_px(reader.spec)), reader.spec)
             except RadiographError as exc:
                 unanswered.append(Unanswered(film, str(exc)))
     without = {fault.film.path for fault in unanswered}

@@ -15,7 +15,7 @@ import torch
 
 from cxr_edge.errors import RadiographError
 from cxr_edge.model_card import SOFTMAX, InputSpec
-from cxr_edge.preprocess import to_grey
+from cxr_edge.preprocess import min_side_px, to_grey
 from cxr_edge.radiograph import read_radiograph
 
 from ..config import TrainConfig
@@ -218,7 +218,7 @@ def draw_worst(answers: Answers, spec: InputSpec, path: Path) -> bool:
     for i in worst:
         film = answers.films[i]
         try:
-            films.append(to_grey(read_radiograph(film.path), spec))
+            films.append(to_grey(read_radiograph(film.path, min_side_px(spec)), spec))
         except RadiographError:  # it was there a moment ago
             continue
         captions.append(
