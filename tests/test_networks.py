@@ -1,16 +1,10 @@
 """The networks are torchvision's, tensor for tensor, so that its published weights fit."""
 
-from dataclasses import replace
-
-import numpy as np
-import onnxruntime
 import pytest
 import torch
 from torch import nn
 
-from export.convert import to_onnx
 from tests.conftest import SHARED_WEIGHTS
-from train.config import default_input_spec
 from train.errors import TrainError
 from train.networks import NETWORKS, Network, build, layers, stages
 
@@ -313,18 +307,6 @@ def test_densenets_norms_stand_behind_the_convolution_whose_answer_they_read() -
 def test_an_unknown_name_is_refused(name: str, head: str, message: str) -> None:
     with pytest.raises(TrainError, match=message):
         build(name, 2, 1, head)
-
-
-def test_as_onnx_it_takes_any_number_of_films_and_ends_in_a_linear_layer() -> None:
-    network = quick("vgg16")
-    model = to_onnx(network, replace(default_input_spec(), width_px=64, height_px=64))
-    assert [node.op_type for node in model.graph.node if "logits" in node.output] == ["Gemm"]
-    session = onnxruntime.InferenceSession(model.SerializeToString())
-    for n_films in (1, 3):
-        films = torch.randn(n_films, 1, 64, 64)
-        (logits,) = session.run(None, {"radiographs": films.numpy()})
-        with torch.inference_mode():
-            np.testing.assert_allclose(logits, network(films).numpy(), atol=1e-4)
 
 
 def test_the_inputs_size_is_halved_five_times() -> None:

@@ -74,9 +74,6 @@ class DenseNet(Network):
     def feature_map(self, x: Tensor) -> Tensor:
         return self.features(x)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.feature_map(x).mean((2, 3)))
-
 
 def _block(n_in: int, n_layers: int) -> nn.Sequential:
     return nn.Sequential(

@@ -76,6 +76,3 @@ class MobileNetV2(Network):
 
     def feature_map(self, x: Tensor) -> Tensor:
         return self.features(x)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.feature_map(x).mean((2, 3)))

@@ -5,6 +5,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from .heads import logits_and_slopes
+
 HEAD_NAMES = ("classifier", "fc")
 
 
@@ -12,7 +14,7 @@ class Network(nn.Module, ABC):
     """Images (N, n_channels, H, W) to logits (N, n_outputs).
 
     The trunk gives a feature map; the head, under torchvision's name for it (see HEAD_NAMES), is
-    averaged features to logits and ends in an nn.Linear.
+    averaged features to logits, in linear layers with ReLU and dropout between them.
     """
 
     @abstractmethod
@@ -22,6 +24,33 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def feature_map(self, x: Tensor) -> Tensor:
         """What the trunk gives: (N, n_channels, H, W) to (N, C, h, w)."""
+
+    @property
+    def head(self) -> nn.Module:
+        return next(module for name, module in self.named_children() if name in HEAD_NAMES)
+
+    def pool(self, features: Tensor) -> Tensor:
+        """What the head reads of a feature map: (N, C, h, w) to (N, F), its mean over the film."""
+        return features.mean((2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.pool(self.feature_map(x)))
+
+    def forward_with_heatmaps(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (N, n_outputs), and where on the film each comes from (N, n_outputs, h, w).
+
+        A heatmap is the feature map's channels summed, each times its slope: how steeply the logit
+        rises with that channel's mean. It has the logit's unit. Behind a mean and a linear head
+        that is the class activation map (Zhou et al. 2016, arXiv:1512.04150), exact: its mean is
+        the logit less its bias. Behind a dense head it is Grad-CAM (Selvaraju et al. 2017,
+        arXiv:1610.02391) times the map's h * w cells, the gradient worked out by forward steps
+        alone, so that it can be exported. Grad-CAM's last ReLU is left to who shows it: what is
+        below 0 speaks against the finding. In eval mode only.
+        """
+        features = self.feature_map(x)
+        n_channels = features.shape[1]
+        logits, slopes = logits_and_slopes(self.head, self.pool(features), n_channels)
+        return logits, (slopes @ features.flatten(2)).unflatten(2, features.shape[2:])
 
 
 def stages(network: Network) -> list[nn.Module]:

@@ -89,9 +89,6 @@ class ResNet(Network):
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.feature_map(x).mean((2, 3)))
-
 
 def _stage(
     block: type[BasicBlock] | type[Bottleneck], n_in: int, width: int, n_blocks: int, stride: int

@@ -30,9 +30,6 @@ class SmallCNN(Network):
     def feature_map(self, x: Tensor) -> Tensor:
         return self.features(x)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.feature_map(x).mean((2, 3)))
-
 
 def _block(n_in: int, n_out: int) -> nn.Sequential:
     """Find with 3x3, then halve the size."""

@@ -45,8 +45,8 @@ class VGG(Network):
     def feature_map(self, x: Tensor) -> Tensor:
         return self.features(x)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.avgpool(self.feature_map(x)).flatten(1))
+    def pool(self, features: Tensor) -> Tensor:
+        return self.avgpool(features).flatten(1)
 
 
 def _published_head(n_features: int, n_outputs: int) -> nn.Sequential:
