@@ -15,6 +15,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 
 from .errors import RadiographError, RefusedError, UnreadableError
 from .radiograph import (
+    BAND_ROWS,
     Radiograph,
     RadiographFile,
     can_be_halved,
@@ -34,7 +35,6 @@ _PIXEL_ELEMENTS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _PLAIN_SYNTAXES = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
 # Of fewer levels than this the means that PREPARE rounds to whole levels would be too coarse.
 _MIN_CLIPPED_LEVELS = 1020
-_BAND_ROWS = 64
 _LATERAL_VIEWS = frozenset({"LL", "RL", "LLD", "RLD", "LATERAL", "LAT"})
 
 
@@ -274,10 +274,10 @@ def _clip(
         return None
     ends = patterns.dtype.type(low), patterns.dtype.type(high)
     n = 2 if min_side_px and can_be_halved(patterns.shape, min_side_px) else 1
-    clipped = np.empty((patterns.shape[0] // n, patterns.shape[1] // n), patterns.dtype)
-    scratch = np.empty((_BAND_ROWS, patterns.shape[1]), patterns.dtype)
-    for start in range(0, len(patterns), _BAND_ROWS):  # a band at a time stays in the core's cache
-        band = patterns[start : start + _BAND_ROWS]
+    clipped = np.empty((-(-patterns.shape[0] // n), -(-patterns.shape[1] // n)), patterns.dtype)
+    scratch = np.empty((BAND_ROWS, patterns.shape[1]), patterns.dtype)
+    for start in range(0, len(patterns), BAND_ROWS):
+        band = patterns[start : start + BAND_ROWS]
         if band.max() >= len(table):
             return None
         shown = np.clip(band, *ends, out=scratch[: len(band)])
@@ -285,7 +285,7 @@ def _clip(
             np.subtract(shown, ends[0], out=shown)
         else:
             np.subtract(ends[1], shown, out=shown)
-        clipped[start // n : (start + len(band)) // n] = halve(shown) if n == 2 else shown
+        clipped[start // n : (start + BAND_ROWS) // n] = halve(shown) if n == 2 else shown
     return clipped, float(high - low)
 
 

@@ -10,11 +10,14 @@ from PIL import Image, UnidentifiedImageError
 
 from .errors import RadiographError
 from .radiograph import (
+    BAND_ROWS,
     Radiograph,
     RadiographFile,
+    can_be_halved,
     check_n_pixels,
     corrupt,
     finish,
+    halve,
     quiet,
     refuse_frames,
     refuse_if_coloured,
@@ -32,8 +35,8 @@ _EXIF_ORIENTATION = 0x0112
 _TIFF_PHOTOMETRIC = 262
 
 
-def decode_image(file: RadiographFile) -> Radiograph:
-    """Decode an image at its full size; see radiograph.decode_radiograph for the errors."""
+def decode_image(file: RadiographFile, min_side_px: int = 0) -> Radiograph:
+    """Decode an image; see radiograph.decode_radiograph for min_side_px and the errors."""
     try:
         # MAX_PIXELS decides, below; Pillow warns at a smaller size and about odd metadata.
         with quiet:
@@ -44,7 +47,7 @@ def decode_image(file: RadiographFile) -> Radiograph:
                 raise refuse_frames(n_frames)
             if image.format in _REFUSED_FORMATS:
                 raise unsupported()
-            return _decode_single(image, file)
+            return _decode_single(image, file, min_side_px)
     except Image.DecompressionBombError as exc:
         # Pillow's own limit is higher than MAX_PIXELS, and comes first.
         raise too_many_pixels("The image is far too large") from exc
@@ -60,8 +63,8 @@ def decode_image(file: RadiographFile) -> Radiograph:
         raise corrupt(exc) from exc
 
 
-def _decode_single(image: Image.Image, file: RadiographFile) -> Radiograph:
-    pixels = _stored_pixels(image, file)
+def _decode_single(image: Image.Image, file: RadiographFile, min_side_px: int) -> Radiograph:
+    pixels = _stored_pixels(image, file, min_side_px)
     bits_stored = 1 if pixels.dtype == np.bool_ else 8 * pixels.dtype.itemsize
     if pixels.dtype.kind in "if":
         # 32-bit integers and floats declare no range, so the image's own is taken.
@@ -78,19 +81,44 @@ def _decode_single(image: Image.Image, file: RadiographFile) -> Radiograph:
             pixels = (white - pixels).astype(pixels.dtype)
     # Asked for after decoding: Pillow turns a TIFF upright itself and then forgets the tag.
     orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-    return finish(_upright(pixels, orientation), white, bits_stored, photometric, file)
+    pixels = _upright(pixels, orientation)
+    times = 2 if pixels.size < image.height * image.width else 1  # see _in_bands
+    full_shape = (times * pixels.shape[0], times * pixels.shape[1])
+    return finish(pixels, white, bits_stored, photometric, file, full_shape)
 
 
-def _stored_pixels(image: Image.Image, file: RadiographFile) -> NDArray[Any]:
-    """The grey values (H, W) as they are stored: bool, uint8, uint16, int32 or float32."""
+def _stored_pixels(image: Image.Image, file: RadiographFile, min_side_px: int) -> NDArray[Any]:
+    """The grey values (H, W) as they are stored: bool, uint8, uint16, int32 or float32.
+
+    16 bits may be halved, as decode_image says.
+    """
+    if image.mode == "L" or image.mode.startswith("I;16"):
+        return _in_bands(image, min_side_px)
     if image.mode in ("LA", "La"):
         return np.asarray(image.getchannel("L"))
-    if image.mode not in ("1", "L", "I", "F") and not image.mode.startswith("I;16"):
+    if image.mode not in ("1", "I", "F"):
         return _grey_of_colour(image, file)
     pixels: NDArray[Any] = np.asarray(image)
     # Some Pillow versions give 16-bit PNG as 32-bit integers.
     if image.mode == "I" and pixels.min() >= 0 and pixels.max() <= 0xFFFF:
         return pixels.astype(np.uint16)
+    return pixels
+
+
+def _in_bands(image: Image.Image, min_side_px: int) -> NDArray[Any]:
+    """8 or 16-bit pixels without the two more copies of the whole film that np.asarray makes."""
+    image.load()
+    width, height = image.size
+    kind = np.uint8 if image.mode == "L" else np.uint16
+    # Odd sides are rounded up at their end, which need not be their end when the film is upright.
+    even = not (height % 2 or width % 2)
+    halved = min_side_px and even and can_be_halved((height, width), min_side_px)
+    n = 2 if halved and kind is np.uint16 else 1
+    pixels = np.empty((height // n, width // n), kind)
+    for top in range(0, height, BAND_ROWS):
+        bottom = min(top + BAND_ROWS, height)
+        band = np.asarray(image.crop((0, top, width, bottom))).astype(kind, copy=False)
+        pixels[top // n : bottom // n] = halve(band) if n == 2 else band
     return pixels
 
 

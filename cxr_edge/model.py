@@ -1,164 +1,242 @@
 """INFER: a model file becomes a Model; prepared radiographs become logits."""
 
 import contextlib
-import ctypes
-import hashlib
-import io
 import logging
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DeviceError, ModelError
-from .model_card import METADATA_KEY, ModelCard
+from .errors import ModelError
+from .golden import GOLDEN_KEY, MAX_DRIFT, GoldenVector, drift, from_text, holds
+from .model_card import ModelCard
+from .model_file import (
+    GET_A_MODEL,
+    MODELS_FOLDER,
+    ModelFile,
+    read_model_file,
+    shipped_models,
+    twin_path,
+)
+from .session import CPU, Device, Session, no_cuda, open_session
+
+__all__ = [
+    "DEFAULT_MODEL_PATH",
+    "MODELS_FOLDER",
+    "Device",
+    "Model",
+    "choose_batch_size",
+    "load_model",
+    "open_model",
+    "shipped_models",
+]
 
 logger = logging.getLogger(__name__)
 
-Device = Literal["auto", "cpu", "cuda"]
-MODELS_FOLDER = Path(__file__).parent / "models"
 DEFAULT_MODEL_PATH = MODELS_FOLDER / "pneumonia-children.onnx"
-
-_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-_GET_A_MODEL = "Use the model shipped with cxr-edge or one written by `python -m export`."
+# A network's feature maps take about this many times the bytes of its input.
+_BYTES_PER_INPUT_BYTE = 60
 
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model. provider: the execution provider that really serves it."""
+    """A loaded model."""
 
-    session: Any  # onnxruntime.InferenceSession, which has no type stubs
+    session: Session
     card: ModelCard
     path: Path
     sha256: str
-    provider: str
+    golden: tuple[GoldenVector, ...]
+
+    @property
+    def provider(self) -> str:
+        """The execution provider that really serves it."""
+        return self.session.provider
+
+    @property
+    def gives_heatmaps(self) -> bool:
+        return "heatmaps" in (node.name for node in self.session.onnx.get_outputs())
 
     def infer(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Inputs (N, C, H, W), as preprocess.prepare gives them, to logits (N, K)."""
-        (name,) = (node.name for node in self.session.get_inputs())
-        logits: NDArray[np.float32] = self.session.run(["logits"], {name: inputs})[0]
-        return logits
+        return self.session.run(inputs, ("logits",))[0]
 
+    def infer_with_heatmaps(
+        self, inputs: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The same, and where in each film they come from: logits (N, K), heatmaps (N, K, h, w).
 
-def shipped_models() -> list[str]:
-    """The names of the models that come with cxr-edge."""
-    return sorted(path.stem for path in MODELS_FOLDER.glob("*.onnx"))
+        A heatmap is on the logit's scale, and above 0 where the film speaks for the finding: the
+        class activation map, or Grad-CAM (train/networks/network.py). heatmap.evidence reads it.
+        For a model that was loaded with them: see load_model.
+        """
+        logits, heatmaps = self.session.run(inputs, ("logits", "heatmaps"))
+        return logits, heatmaps
+
+    def drift(self, n: int | None = None) -> float:
+        """How far it is from what it said where it was made, on its first n golden vectors or all.
+
+        In logits over the temperature; see golden.drift. Raises ModelError where it cannot run.
+        """
+        try:
+            return drift(self.infer, self.card, self.golden[:n])
+        except ModelError:
+            raise
+        # onnxruntime's own classes, see session.open_session.
+        except Exception as exc:
+            raise ModelError(f"{self.path} does not run ({exc!s:.200}).", GET_A_MODEL) from exc
 
 
 def load_model(
-    path: str | Path = DEFAULT_MODEL_PATH, device: Device = "auto", threads: int = 0
+    path: str | Path = DEFAULT_MODEL_PATH,
+    device: Device = "auto",
+    threads: int = 0,
+    *,
+    sha256: str = "",
+    cache: Path | None = None,
+    heatmaps: bool = False,
 ) -> Model:
-    """Load a model and its card.
+    """Load a model and its card, and ask it its first golden vector before anything else.
 
     path: a model file, or the name of a shipped model (see shipped_models). device: "auto" takes
     CUDA where it works and the CPU elsewhere; "cuda" that cannot be had is an error. threads: for
-    one radiograph; 0 takes every physical core.
-    Raises ModelError: missing, not ONNX, no card or one that does not fit the network.
+    one radiograph; 0 takes every physical core. sha256: what the file's must be, where it is known.
+    cache: a folder for optimized graphs (session.user_cache_folder), which make the next start
+    quicker. heatmaps: whether it is to give them too (Model.infer_with_heatmaps).
+
+    Where the model drifts on this machine by more than golden.MAX_DRIFT its fp32 twin is loaded in
+    its place, with a warning.
+    Raises ModelError: missing, changed, not ONNX, no card or one that does not fit the network, no
+    golden vectors, or drift with no twin that holds.
     Raises DeviceError: onnxruntime is not installed, or CUDA cannot be had.
     """
     path = MODELS_FOLDER / f"{path}.onnx" if str(path) in shipped_models() else Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as exc:
+    file = read_model_file(path, sha256, heatmaps)
+    model, drifted = _asked(file, device, threads, cache)
+    if not holds(drifted):
+        model = _twin(model, drifted, device, threads, cache)
+    logger.info("%s on %s", model.card.label, model.provider)
+    return model
+
+
+def open_model(
+    file: ModelFile, device: Device = "auto", threads: int = 0, cache: Path | None = None
+) -> Model:
+    """A model file as a Model that was not asked its golden vectors: see load_model."""
+    if GOLDEN_KEY not in file.metadata:
         raise ModelError(
-            f"The model {path} cannot be read ({exc.strerror}).",
-            f"Check the path given as --model, or name one of {', '.join(shipped_models())}.",
-        ) from exc
-    session, provider = _open_session(data, path, device, threads)
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    if text is None:
-        raise ModelError(f"The model {path} carries no model card.", _GET_A_MODEL)
-    card = ModelCard.from_json(text)
-    _check_fit(session, card, path)
-    logger.info("%s on %s", card.label, provider)
-    return Model(session, card, path, hashlib.sha256(data).hexdigest(), provider)
+            f"The model {file.path} carries no golden vectors, so that nobody can tell whether it "
+            "works on this machine.",
+            GET_A_MODEL,
+        )
+    golden = from_text(file.metadata[GOLDEN_KEY])
+    session = open_session(file, device, threads, cache)
+    _check_fit(session, file.card, file.path)
+    model = Model(session, file.card, file.path, file.sha256, golden)
+    if file.heatmaps and not model.gives_heatmaps:
+        raise ModelError(f"{file.path} gives no heatmaps.", GET_A_MODEL)
+    return model
 
 
-def _open_session(data: bytes, path: Path, device: Device, threads: int) -> tuple[Any, str]:
+def choose_batch_size(model: Model, max_bytes: int = 1 << 30) -> int:
+    """The batch size with which this model reads most films per second here: a short probe.
+
+    Of 1, 2, 4 ... 64, the smallest that comes within 5 % of the best. max_bytes: what a batch may
+    take, by a rule of thumb; one that does not fit after all ends the search.
+    """
+    spec = model.card.input
+    film = np.zeros((1, spec.channels, spec.height_px, spec.width_px), np.float32)
+    films_per_s: dict[int, float] = {}
+    for size in (1, 2, 4, 8, 16, 32, 64):
+        if size > 1 and size * film.nbytes * _BYTES_PER_INPUT_BYTE > max_bytes:
+            break
+        batch = np.repeat(film, size, axis=0)
+        try:
+            model.infer(batch)  # the first of a size plans its memory
+            took_s = min(_timed(model, batch) for _ in range(3))
+        # onnxruntime's own class for memory that cannot be had, see session.open_session.
+        except Exception as exc:
+            logger.info("a batch of %s films does not fit: %s", size, exc)
+            break
+        films_per_s[size] = size / took_s
+        logger.debug("batch %s: %.0f films/s", size, films_per_s[size])
+    best = max(films_per_s.values(), default=0.0)
+    return min((size for size, speed in films_per_s.items() if speed >= 0.95 * best), default=1)
+
+
+def _timed(model: Model, batch: NDArray[np.float32]) -> float:
+    started = time.perf_counter()
+    model.infer(batch)
+    return time.perf_counter() - started
+
+
+def _asked(
+    file: ModelFile, device: Device, threads: int, cache: Path | None
+) -> tuple[Model, float]:
+    """The model, and its drift on its first golden vector."""
+    model = open_model(file, device, threads, cache)
     try:
-        import onnxruntime
-    except ImportError as exc:
-        raise DeviceError(
-            f"onnxruntime cannot be loaded ({exc}).",
-            "Install cxr-edge[cpu], or cxr-edge[gpu] for NVIDIA cards. On Windows a missing DLL "
-            "means that the Visual C++ runtime must be installed or updated.",
-        ) from exc
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # errors reach the user through the exceptions below
-    options.intra_op_num_threads = threads
-    # Threads that spin between two radiographs burn the core that decodes the next one.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-
-    providers = [_CPU]
-    reason = ""
-    if device != "cpu":
-        reason = why_no_cuda(onnxruntime)
-        if not reason:
-            providers.insert(0, _CUDA)
-        elif device == "cuda":
-            raise _no_cuda(reason)
-        logger.info("%s", f"CUDA is not used: {reason}" if reason else "CUDA can be loaded")
-    try:
-        # From bytes, so that no external data file can be pulled in.
-        session = onnxruntime.InferenceSession(data, options, providers=providers)
-    # onnxruntime raises its own pybind classes (InvalidProtobuf, InvalidGraph, Fail ...), which
-    # share no base but Exception.
-    except Exception as exc:
-        text = " ".join(str(exc).split())[:200]
-        raise ModelError(f"{path} is not a usable ONNX model ({text}).", _GET_A_MODEL) from exc
-    # What was asked for is not what serves: onnxruntime falls back without an error.
-    active = str(session.get_providers()[0])
-    if device == "cuda" and active != _CUDA:
-        raise _no_cuda("onnxruntime fell back to the CPU when the model was loaded")
-    return session, active
+        drifted = model.drift(1)
+    except ModelError as exc:
+        if model.provider == CPU:
+            raise
+        # A card that the installed CUDA has no code for shows here first.
+        if device == "cuda":
+            raise no_cuda(exc.message.rstrip(".")) from exc
+        logger.warning("CUDA is not used: %s", exc.message)
+        return _asked(file, "cpu", threads, cache)
+    if not holds(drifted) and model.session.cached_at is not None:
+        logger.debug("%s drifts by %.3g and is made anew", model.session.cached_at, drifted)
+        with contextlib.suppress(OSError):
+            model.session.cached_at.unlink(missing_ok=True)
+        model = open_model(file, device, threads)
+        drifted = model.drift(1)
+    return model, drifted
 
 
-def why_no_cuda(onnxruntime: Any) -> str:
-    """Why CUDA cannot serve here, or "" where its libraries load."""
-    if _CUDA not in onnxruntime.get_available_providers():
-        return "this onnxruntime was built without CUDA"
-    # It prints what it misses, and the standard output belongs to the results.
-    with contextlib.redirect_stdout(io.StringIO()) as said:
-        onnxruntime.preload_dlls()
-    logger.debug("%s", said.getvalue())
-    folder = Path(onnxruntime.__file__).parent / "capi"
-    for name in ("onnxruntime_providers_cuda.dll", "libonnxruntime_providers_cuda.so"):
-        library = folder / name
-        if library.exists():
-            try:
-                # The provider expects this one in the process; loading it shows what is missing.
-                shared = library.with_name(name.replace("_cuda", "_shared"))
-                ctypes.CDLL(str(shared))
-                ctypes.CDLL(str(library))
-            except OSError as exc:
-                return f"a CUDA library does not load: {exc}"
-    return ""
-
-
-def _no_cuda(reason: str) -> DeviceError:
-    return DeviceError(
-        f"CUDA cannot be used: {reason}.",
-        "Install cxr-edge[gpu] (without onnxruntime beside it), the NVIDIA driver, CUDA and cuDNN, "
-        "or run with --device cpu.",
+def _twin(model: Model, drifted: float, device: Device, threads: int, cache: Path | None) -> Model:
+    """The fp32 twin of a model that drifts. Raises ModelError where there is none that holds."""
+    trouble = (
+        f"{model.card.label} ({model.card.precision}) drifts by {drifted:.2f} on this machine "
+        f"({model.provider}), more than {MAX_DRIFT}"
     )
+    try:
+        if not model.card.twin_sha256:
+            raise ModelError("it has no fp32 twin")
+        file = read_model_file(twin_path(model.path), model.card.twin_sha256, model.gives_heatmaps)
+        twin, of_twin = _asked(file, device, threads, cache)
+        if not holds(of_twin):
+            raise ModelError(f"its fp32 twin drifts by {of_twin:.2f}")
+    except ModelError as exc:
+        raise ModelError(
+            f"{trouble}, and {exc.message.rstrip('.')}.",
+            "Use another model (`cxr-edge model list`), and send the output of `cxr-edge doctor` "
+            "to whoever made this one.",
+        ) from exc
+    logger.warning(
+        "%s. Its fp32 twin %s reads the films in its place: slower, and right.", trouble, file.path
+    )
+    return twin
 
 
-def _check_fit(session: Any, card: ModelCard, path: Path) -> None:
+def _check_fit(session: Session, card: ModelCard, path: Path) -> None:
     """The graph's input and output must be what the card says."""
     spec = card.input
-    inputs, outputs = session.get_inputs(), session.get_outputs()
+    try:
+        inputs = [node.shape for node in session.onnx.get_inputs()]
+        shapes = {node.name: node.shape for node in session.onnx.get_outputs()}
+    except UnicodeDecodeError as exc:
+        raise ModelError(f"{path} is not a usable ONNX model ({exc}).", GET_A_MODEL) from exc
     expected = [spec.channels, spec.height_px, spec.width_px]
-    if len(inputs) != 1 or list(inputs[0].shape[1:]) != expected:
+    if len(inputs) != 1 or list(inputs[0][1:]) != expected:
         raise ModelError(
-            f"{path}: the network takes {[node.shape for node in inputs]}, its card says "
-            f"{expected} per radiograph.",
-            _GET_A_MODEL,
+            f"{path}: the network takes {inputs}, its card says {expected} per radiograph.",
+            GET_A_MODEL,
         )
-    shapes = {node.name: node.shape for node in outputs}
     if list(shapes.get("logits", ()))[1:] != [len(card.findings)]:
         raise ModelError(
             f"{path}: the network gives {shapes}, its card names {len(card.findings)} findings.",
-            _GET_A_MODEL,
+            GET_A_MODEL,
         )

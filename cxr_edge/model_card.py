@@ -4,15 +4,17 @@ Nothing here has a default: a fact that is missing is an error, never a guess.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from .errors import ModelError
 from .strict import from_data
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 METADATA_KEY = "cxr_edge.model_card"
 SIGMOID, SOFTMAX = "sigmoid", "softmax"
+INT8, FP32, FP16 = "int8", "fp32", "fp16"
 NO_FINDING = "no finding"
 
 _GET_A_MODEL = "Use a model written by `python -m export`."
@@ -100,6 +102,8 @@ class ModelCard:
     interpret.to_probability.
     operating_points: one per finding, "no finding" left out.
     recipe, quantization: how it was trained and quantized, as text by name.
+    precision: "int8", "fp32" or "fp16". twin_sha256: of the same network's fp32 file, which lies
+    beside this one and takes over where this precision drifts on a CPU; "" where there is none.
     """
 
     schema_version: int
@@ -113,6 +117,8 @@ class ModelCard:
     training_data: TrainingData
     recipe: Mapping[str, str]
     quantization: Mapping[str, str]
+    precision: str
+    twin_sha256: str
     figures: tuple[Figure, ...]
     intended_use: str
     age_range_years: tuple[float, float]
@@ -132,6 +138,14 @@ class ModelCard:
             raise ValueError(f"{NO_FINDING!r} is an output only where findings exclude each other")
         if not self.temperature > 0:
             raise ValueError("temperature must be positive")
+        if self.precision not in (INT8, FP32, FP16):
+            raise ValueError(
+                f"precision is {self.precision!r}; this version knows 'int8', 'fp32' and 'fp16'"
+            )
+        if not re.fullmatch("([0-9a-f]{64})?", self.twin_sha256):
+            raise ValueError("twin_sha256 must be 64 hexadecimal digits, or empty")
+        if self.precision == FP32 and self.twin_sha256:
+            raise ValueError("twin_sha256 must be empty where precision is 'fp32'")
 
     @property
     def label(self) -> str:
@@ -149,13 +163,19 @@ class ModelCard:
         except (ValueError, RecursionError) as exc:
             raise ModelError(f"The model card is not valid JSON ({exc}).", _GET_A_MODEL) from exc
         version = data.get("schema_version") if isinstance(data, dict) else None
-        if version != SCHEMA_VERSION:
-            raise ModelError(
-                f"The model card has schema version {version!r}; this cxr-edge reads "
-                f"{SCHEMA_VERSION}.",
-                "Install the cxr-edge version that the model was made for, or export it again.",
-            )
+        if type(version) is not int or version != SCHEMA_VERSION:
+            raise _other_schema(version)
         try:
             return from_data(cls, data)
         except (TypeError, ValueError) as exc:
             raise ModelError(f"The model card is not valid: {exc}.", _GET_A_MODEL) from exc
+
+
+def _other_schema(version: object) -> ModelError:
+    newer = type(version) is int and version > SCHEMA_VERSION
+    return ModelError(
+        f"The model card has schema version {version!r}; this cxr-edge reads {SCHEMA_VERSION}.",
+        "The model was made for a newer cxr-edge: install that one."
+        if newer
+        else "Export the model again with this version, or use the one shipped with it.",
+    )

@@ -66,8 +66,7 @@ def squash(
     full_shape: of the film, where a JPEG was decoded at a smaller size; libjpeg rounds that up, and
     the film ends within its last pixels.
     """
-    # 16-bit pixels are halved as they are; from 8 bits cv2 would round the means back to 8.
-    grey = pixels if pixels.dtype == np.uint16 else pixels.astype(np.float32)
+    grey = pixels
     while can_be_halved(grey.shape, 2 * max(width, height)):
         grey = halve(grey)
     grey = grey.astype(np.float32, copy=False)

@@ -23,6 +23,8 @@ MAX_PIXELS = 80_000_000  # three times the largest detectors (about 25 megapixel
 # A greyscale film saved as RGB has equal channels but for JPEG rounding and a coloured marker;
 # the mean spread between its channels stays under this many grey levels of 255.
 MAX_COLOUR_SPREAD = 6.0
+# Pixels are worked on in bands of so many rows, which stay in a core's cache; an even number.
+BAND_ROWS = 64
 
 _EXPORT_AGAIN = "Export the radiograph again as a single greyscale JPEG, PNG or DICOM file."
 _COPY_AGAIN = "Copy the file again from its source."
@@ -102,8 +104,9 @@ def open_radiograph(path: Path) -> RadiographFile:
 def decode_radiograph(file: RadiographFile, min_side_px: int = 0) -> Radiograph:
     """Decode JPEG, PNG, TIFF, BMP or DICOM.
 
-    min_side_px: where it takes far less time, as with JPEG, a film is decoded at a half, a quarter
-    or an eighth of its size, as long as its shorter side keeps so many pixels; 0: nothing is.
+    min_side_px: where it takes far less time or memory, as with JPEG, a film is decoded at a half,
+    a quarter or an eighth of its size, as long as its shorter side keeps so many pixels; 0: nothing
+    is.
     Raises UnreadableError (corrupt, unsupported_format, too_many_pixels) or RefusedError (colour,
     several_frames, not_a_radiograph, invalid_pixels).
     """
@@ -121,7 +124,7 @@ def decode_radiograph(file: RadiographFile, min_side_px: int = 0) -> Radiograph:
             return radiograph
     from .image import decode_image
 
-    return decode_image(file)
+    return decode_image(file, min_side_px)
 
 
 def read_radiograph(path: Path, min_side_px: int = 0) -> Radiograph:
@@ -140,14 +143,29 @@ def looks_like_dicom(data: bytes) -> bool:
 
 
 def can_be_halved(shape: tuple[int, ...], min_side_px: int) -> bool:
-    """Whether both sides are even and the shorter one keeps min_side_px."""
-    return min(shape) // 2 >= min_side_px and not (shape[0] % 2 or shape[1] % 2)
+    """Whether the shorter side keeps min_side_px."""
+    return min(shape) // 2 >= min_side_px
 
 
 def halve(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Means of 2 x 2 pixels, (H / 2, W / 2); cv2 takes any other factor ten times as long."""
-    half = (pixels.shape[1] // 2, pixels.shape[0] // 2)
-    return np.asarray(cv2.resize(pixels, half, interpolation=cv2.INTER_AREA))
+    """Means of 2 x 2 pixels, which cv2 takes in a tenth of the time of any other factor.
+
+    uint16 stays so; anything else becomes float32, because cv2 would round it to its 8 bits. An odd
+    side is rounded up, as libjpeg does it: the last row or column counts twice.
+    """
+    n_rows, n_columns = pixels.shape
+    kind = np.uint16 if pixels.dtype == np.uint16 else np.float32
+    means: NDArray[Any] = np.empty((-(-n_rows // 2), -(-n_columns // 2)), kind)
+    for start in range(0, n_rows, BAND_ROWS):
+        band: NDArray[Any] = pixels[start : start + BAND_ROWS].astype(kind, copy=False)
+        if len(band) % 2 or n_columns % 2:
+            odd = len(band) % 2, n_columns % 2
+            band = np.asarray(cv2.copyMakeBorder(band, 0, odd[0], 0, odd[1], cv2.BORDER_REPLICATE))
+        half = (band.shape[1] // 2, len(band) // 2)
+        means[start // 2 : start // 2 + half[1]] = cv2.resize(
+            band, half, interpolation=cv2.INTER_AREA
+        )
+    return means
 
 
 def check_n_pixels(n_rows: int, n_columns: int) -> None:

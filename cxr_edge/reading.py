@@ -16,7 +16,13 @@ from .errors import RadiographError
 from .interpret import Finding, interpret
 from .model import Model
 from .preprocess import min_side_px, prepare
-from .radiograph import RadiographFile, decode_radiograph, looks_like_dicom, open_radiograph
+from .radiograph import (
+    Radiograph,
+    decode_radiograph,
+    looks_like_dicom,
+    open_radiograph,
+    read_radiograph,
+)
 
 if TYPE_CHECKING:
     from .heatmap import Overlay
@@ -63,13 +69,13 @@ def predict(
     Raises RadiographError where the file cannot be read (UnreadableError) or must not be judged
     (RefusedError).
     """
-    return _predict_file(open_radiograph(Path(path)), model, thresholds, False)[0]
+    radiograph = read_radiograph(Path(path), min_side_px(model.card.input))
+    return _judge(radiograph, model, thresholds, False)[0]
 
 
-def _predict_file(
-    file: RadiographFile, model: Model, thresholds: Mapping[str, float] | None, draw: bool
+def _judge(
+    radiograph: Radiograph, model: Model, thresholds: Mapping[str, float] | None, draw: bool
 ) -> "tuple[tuple[Finding, ...], tuple[Overlay, ...]]":
-    radiograph = decode_radiograph(file, min_side_px(model.card.input))
     inputs = prepare(radiograph, model.card.input)  # (1, C, H, W)
     if not draw:
         logits = model.infer(inputs)[0]  # (K,)
@@ -95,7 +101,9 @@ def predict_result(
     try:
         file = open_radiograph(path)
         sha256 = file.sha256
-        findings, overlays = _predict_file(file, model, thresholds, draw)
+        radiograph = decode_radiograph(file, min_side_px(model.card.input))
+        del file  # as large as its pixels, and not needed beside them
+        findings, overlays = _judge(radiograph, model, thresholds, draw)
     except RadiographError as exc:
         status, reason = exc.status, str(exc)
     # A film so large that this machine cannot hold it fails alone; the next one goes on.

@@ -1,5 +1,6 @@
 """Fixtures shared by the tests. Real films are used where they lie beside the checkout."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,17 @@ def real_films(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with tarfile.open(SHARED_DATA / name) as archive:
             archive.extractall(folder, filter="data")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests neither see nor touch this user's installed models and optimized graphs."""
+    folder = tmp_path_factory.mktemp("user")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CXR_EDGE_MODELS", str(folder / "models"))
+        for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+            patch.setenv(name, str(folder / "cache"))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ def test_reading_a_film_loads_neither_torch_nor_training_nor_export(tiny_model_p
     assert python("-c", code, str(tiny_model_path), str(tmp_path / "film.png")).strip() == "[]"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "cxr_edge").glob("*.py")), ids=lambda p: p.name)
+@pytest.mark.parametrize("path", sorted((ROOT / "cxr_edge").rglob("*.py")), ids=lambda p: p.name)
 def test_no_module_of_the_runtime_names_what_it_must_not_import(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names = []
@@ -47,7 +47,7 @@ def test_help_and_version_answer_without_loading_numpy():
     code = (
         "import sys; from click.testing import CliRunner; from cxr_edge.cli import cli\n"
         "CliRunner().invoke(cli, ['predict', '--help']); CliRunner().invoke(cli, ['--version'])\n"
-        "print({'numpy', 'cv2', 'onnxruntime', 'pydicom'} & set(sys.modules))"
+        "print({'numpy', 'cv2', 'onnxruntime', 'pydicom', 'nacl'} & set(sys.modules))"
     )
     assert python("-c", code).strip() == "set()"
 
@@ -69,7 +69,11 @@ def test_the_wheel_holds_cxr_edge_and_its_model_alone(tmp_path):
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"cxr_edge"}
     assert "cxr_edge/py.typed" in names
-    assert "cxr_edge/models/pneumonia-children.onnx" in names
+    assert {
+        "cxr_edge/models/pneumonia-children.onnx",
+        "cxr_edge/models/manifest.json",
+        "cxr_edge/commands/predict.py",
+    } <= set(names)
 
 
 def test_onnxruntime_is_in_one_extra_each_and_not_in_the_base():

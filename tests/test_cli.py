@@ -109,6 +109,36 @@ def test_a_folder_that_cannot_be_listed_is_a_row(films, tiny_model_path, monkeyp
         assert data[-1]["reason"].startswith("not_a_file: This is a folder whose files cannot")
 
 
+def test_however_many_workers_the_rows_are_the_same(films, tiny_model_path, tmp_path):
+    for i in range(30):
+        make_film(films / f"film {i:02}.png", 30 + 7 * i)
+    (films / "film 11.png").write_bytes(b"cut short")
+    told = []
+    for n_workers in (1, 2, 7):
+        csv_path = tmp_path / f"{n_workers}.csv"
+        options = ("--csv", csv_path, "--workers", n_workers)
+        assert predict(tiny_model_path, films, *options).exit_code == 3
+        varying = {"duration_ms": "", "processed_at": ""}
+        told.append([row | varying for row in rows(csv_path)])
+    assert len(told[0]) == 32
+    assert told[0] == told[1] == told[2]
+
+
+def test_ctrl_c_ends_predict_with_whole_rows_and_exit_code_1(films, tiny_model_path, tmp_path):
+    for i in range(1500):
+        make_film(films / f"{i:04}.png", 200)
+    csv_path = tmp_path / "results.csv"
+    options = ("--csv", csv_path, "--workers", "2", "--model", tiny_model_path)
+    process = run_module("predict", films, *options)
+    n_rows = len(wait_for_rows(csv_path, 3, process))
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 1, said
+    assert "Traceback" not in said
+    assert n_rows <= len(rows(csv_path)) < 1502
+    assert all(row["status"] == "ok" for row in rows(csv_path))
+
+
 def test_patterns_are_expanded_where_the_shell_does_not(films, tiny_model_path):
     data = json.loads(predict(tiny_model_path, f"{films}/*.png", "--json").stdout)
     assert [Path(item["file"]).name for item in data] == ["dark 1.png"]
@@ -282,3 +312,40 @@ def test_predict_survives_a_closed_pipe(films, tiny_model_path):
     process.stdout.close()
     with process, process.stderr as errors:
         assert "Traceback" not in errors.read()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_behind_the_standard_output_is_said(films, tiny_model_path):
+    with Path("/dev/full").open("w") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "cxr_edge", "predict", films, "--model", tiny_model_path],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[1],
+            check=False,
+        )
+    assert process.returncode == 6
+    assert "Error: The output cannot be written" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_a_command_is_completed_in_a_shell():
+    def completed(words: str) -> list[str]:
+        process = subprocess.run(
+            [sys.executable, "-c", "from cxr_edge.cli import main; main()"],
+            env={
+                **os.environ,
+                "_CXR_EDGE_COMPLETE": "bash_complete",
+                "COMP_WORDS": words,
+                "COMP_CWORD": str(len(words.split()) - 1),
+            },
+            cwd=Path(__file__).parents[1],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return process.stdout.split()
+
+    assert completed("cxr-edge pre") == ["plain,predict"]
+    assert completed("cxr-edge model in") == ["plain,install"]

@@ -41,6 +41,7 @@ from pydicom.uid import (
 
 from cxr_edge.errors import RefusedError, UnreadableError
 from cxr_edge.preprocess import squash
+from cxr_edge.radiograph import RadiographFile, decode_radiograph
 
 FILM = film()
 FILM_12 = FILM.astype(np.uint16) * 16 + np.arange(80, dtype=np.uint16)[np.newaxis] % 16
@@ -431,6 +432,22 @@ def test_pixels_of_whole_numbers_are_kept_as_they_are(bits: int, inverted: bool)
     data = dicom(values | garbage.astype(np.uint16), bits, f"MONOCHROME{1 if inverted else 2}")
     white = (1 << bits) - 1
     np.testing.assert_array_equal(decode(data).pixels, white - values if inverted else values)
+
+
+@pytest.mark.parametrize("shape", [(192, 160), (191, 160), (192, 159), (191, 159), (257, 129)])
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_means_taken_on_the_way_are_those_of_the_whole_film(
+    photometric: str, shape: tuple[int, int]
+) -> None:
+    stored = film(*shape).astype(np.uint16) * 16 + np.arange(shape[1], dtype=np.uint16) % 16
+    file = RadiographFile(
+        Path("film"), dicom(stored, 12, photometric, WindowCenter=2000, WindowWidth=3000), ""
+    )
+    whole, halved = decode_radiograph(file), decode_radiograph(file, 64)
+    assert halved.pixels.shape == (-(-shape[0] // 2), -(-shape[1] // 2))
+    assert halved.full_shape == whole.full_shape == shape
+    small, right = (255 / r.white * squash(r.pixels, 32, 32, r.full_shape) for r in (halved, whole))
+    np.testing.assert_allclose(small, right, rtol=0, atol=0.3)
 
 
 # Files that are no frontal chest radiograph

@@ -1,17 +1,20 @@
 """INFER and INTERPRET: what a model file must be, and what its logits come to mean."""
 
+import hashlib
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
-from cxr_edge import load_model, model
+from cxr_edge import golden, load_model, model, model_file, session
 from cxr_edge.errors import DeviceError, ModelError
 from cxr_edge.interpret import interpret
-from tests.tiny_model import tiny_card, write_tiny_model
+from tests.tiny_model import golden_text, tiny_card, write_drifting_model, write_tiny_model
 
 
 def test_a_model_gives_one_logit_per_finding_and_says_where_it_ran(tiny_model):
@@ -58,7 +61,7 @@ def test_a_card_with_another_input_size_is_refused(tmp_path):
 
 
 def test_cuda_that_cannot_be_had_is_an_error_with_the_reason(tiny_model_path):
-    if not model.why_no_cuda(onnxruntime):
+    if not session.why_no_cuda(onnxruntime):
         pytest.skip("CUDA works on this machine")
     with pytest.raises(DeviceError, match=r"CUDA cannot be used: .+\. Install cxr-edge\[gpu\]"):
         load_model(tiny_model_path, "cuda")
@@ -77,12 +80,12 @@ def test_a_cuda_library_that_does_not_load_is_named(tmp_path: Path, monkeypatch,
         "get_available_providers",
         lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"],
     )
-    assert "a CUDA library does not load" in model.why_no_cuda(onnxruntime)
+    assert "a CUDA library does not load" in session.why_no_cuda(onnxruntime)
     assert capsys.readouterr().out == "", "the standard output belongs to the results"
 
 
 def test_auto_takes_the_cpu_where_cuda_does_not_serve(tiny_model_path):
-    if not model.why_no_cuda(onnxruntime):
+    if not session.why_no_cuda(onnxruntime):
         pytest.skip("CUDA works on this machine")
     assert load_model(tiny_model_path, "auto").provider == "CPUExecutionProvider"
 
@@ -164,3 +167,171 @@ def test_a_shipped_model_can_be_named():
 @pytest.mark.parametrize("name", model.shipped_models())
 def test_a_shipped_model_is_called_as_its_file_is(name):
     assert load_model(name, "cpu").card.name == name
+
+
+def test_a_model_without_golden_vectors_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="carries no golden vectors"):
+        load_model(write_tiny_model(tmp_path / "m.onnx", golden=None))
+
+
+def test_golden_vectors_that_do_not_fit_the_model_are_refused(tmp_path):
+    text = json.dumps([json.loads(golden_text())[0] | {"logits": [1, 2, 3]}])
+    with pytest.raises(ModelError, match="golden vectors cannot be used"):
+        load_model(write_tiny_model(tmp_path / "m.onnx", golden=text))
+
+
+def test_a_model_that_drifts_gives_way_to_its_twin_and_says_so(tmp_path, caplog):
+    path = write_drifting_model(tmp_path / "m.onnx", twin_off_by=0.0)
+    model = load_model(path, "cpu")
+    twin = tmp_path / "m.fp32.onnx"
+    assert model.sha256 == hashlib.sha256(twin.read_bytes()).hexdigest()
+    assert model.card.precision == "fp32"
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "drifts by 1.00 on this machine" in record.message
+    assert "m.fp32.onnx" in record.message
+
+
+@pytest.mark.parametrize(
+    ("twin_off_by", "change", "why"),
+    [
+        (None, None, "it has no fp32 twin"),
+        (0.0, lambda twin: twin.unlink(), r"m\.fp32\.onnx cannot be read"),
+        (0.0, lambda twin: write_tiny_model(twin, bias=-4.9), "was changed or damaged"),
+        (0.7, None, "its fp32 twin drifts by 0.70"),
+    ],
+    ids=["no twin", "gone", "changed", "drifts too"],
+)
+def test_a_model_that_drifts_and_has_no_twin_that_holds_is_refused(
+    tmp_path, twin_off_by, change, why
+):
+    path = write_drifting_model(tmp_path / "m.onnx", twin_off_by)
+    if change:
+        change(tmp_path / "m.fp32.onnx")
+    with pytest.raises(ModelError, match=f"drifts by 1.00 on this machine.*{why}") as info:
+        load_model(path, "cpu")
+    assert "cxr-edge model list" in info.value.next_step
+
+
+def write_with_external_data(path: Path, location: str) -> Path:
+    """The tiny model with its bias in another file."""
+    model = onnx.load(write_tiny_model(path))
+    (bias,) = (t for t in model.graph.initializer if t.name == "bias")
+    bias.ClearField("raw_data")
+    bias.data_location = onnx.TensorProto.EXTERNAL
+    bias.external_data.add(key="location", value=location)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize("location", ["../secret.bin", "beside.bin", "/etc/hostname"])
+def test_weights_in_another_file_are_refused(tmp_path, monkeypatch, location):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for name in ("secret.bin", "models/beside.bin"):
+        (tmp_path / name).write_bytes(bytes(4))
+    monkeypatch.chdir(folder)  # where onnxruntime would look
+    path = write_with_external_data(folder / "m.onnx", location)
+    with pytest.raises(ModelError, match=r"keeps weights in another file.*Save the model as one"):
+        load_model(path, "cpu")
+
+
+def test_weights_in_another_file_are_found_however_the_numbers_are_padded(tmp_path):
+    data = write_with_external_data(tmp_path / "m.onnx", "beside.bin").read_bytes()
+    (tmp_path / "m.onnx").write_bytes(data.replace(b"\x0a\x08loc", b"\x8a\x80\x00\x88\x00loc"))
+    with pytest.raises(ModelError, match="keeps weights in another file"):
+        load_model(tmp_path / "m.onnx", "cpu")
+
+
+def test_the_word_location_alone_is_no_other_file(tmp_path):
+    card = replace(tiny_card(), intended_use="location: anywhere, allocation of beds")
+    assert load_model(write_tiny_model(tmp_path / "m.onnx", card.to_json()), "cpu")
+
+
+@pytest.mark.parametrize("length", [0, 1, 7, 100, 500, -1])
+def test_a_file_that_was_cut_short_is_refused(tmp_path, tiny_model_path, length):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(tiny_model_path.read_bytes()[:length])
+    with pytest.raises(ModelError):
+        load_model(path, "cpu")
+
+
+def test_a_name_that_is_no_text_is_no_usable_model(tmp_path, tiny_model_path):
+    data = tiny_model_path.read_bytes()
+    assert data.count(b"\x12\x01n") >= 1  # the name of the batch's size
+    (tmp_path / "m.onnx").write_bytes(data.replace(b"\x12\x01n", b"\x12\x01\xd5"))
+    with pytest.raises(ModelError, match="not a usable ONNX model"):
+        load_model(tmp_path / "m.onnx", "cpu")
+
+
+def flip_a_weight(path: Path) -> None:
+    """Change one bit of the tiny model's bias, so that its card and vectors stay as they are."""
+    data = path.read_bytes()
+    weights = np.float32(10).tobytes()
+    assert data.count(weights) == 1
+    path.write_bytes(data.replace(weights, np.float32(10.000001).tobytes()))
+
+
+def test_one_bit_of_a_weight_is_noticed_where_the_sha256_is_known(tmp_path):
+    path = write_tiny_model(tmp_path / "m.onnx")
+    sha256 = load_model(path, "cpu").sha256
+    assert load_model(path, "cpu", sha256=sha256)
+    flip_a_weight(path)
+    with pytest.raises(ModelError, match="was changed or damaged"):
+        load_model(path, "cpu", sha256=sha256)
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch) -> Path:
+    """A folder of shipped models with the tiny one."""
+    write_tiny_model(tmp_path / "tiny.onnx")
+    write_manifest(tmp_path)
+    for module in (model_file, model):
+        monkeypatch.setattr(module, "MODELS_FOLDER", tmp_path)
+    return tmp_path
+
+
+def write_manifest(folder: Path) -> None:
+    digests = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.glob("*.onnx")}
+    (folder / "manifest.json").write_text(json.dumps(digests))
+
+
+@pytest.mark.parametrize("by", ["name", "path"])
+def test_a_shipped_model_that_was_changed_is_refused(shipped, by):
+    wanted = "tiny" if by == "name" else shipped / "tiny.onnx"
+    assert load_model(wanted, "cpu").card.name == "tiny"
+    flip_a_weight(shipped / "tiny.onnx")
+    with pytest.raises(ModelError, match=r"tiny\.onnx was changed or damaged"):
+        load_model(wanted, "cpu")
+
+
+def test_a_file_put_among_the_shipped_models_is_refused(shipped):
+    write_tiny_model(shipped / "more.onnx")
+    with pytest.raises(ModelError, match="not in the manifest"):
+        load_model("more", "cpu")
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", "{"])
+def test_shipped_models_need_their_manifest(shipped, text):
+    (shipped / "manifest.json").unlink()
+    if text is not None:
+        (shipped / "manifest.json").write_text(text)
+    with pytest.raises(ModelError, match=r"manifest\.json cannot be read.*Install cxr-edge again"):
+        load_model("tiny", "cpu")
+
+
+def test_a_twin_is_no_model_of_its_own_name(shipped):
+    write_tiny_model(shipped / "tiny.fp32.onnx")
+    assert model.shipped_models() == ["tiny"]
+
+
+def test_the_manifest_names_every_shipped_file():
+    manifest = model_file.read_manifest(model.MODELS_FOLDER)
+    assert sorted(manifest) == sorted(path.name for path in model.MODELS_FOLDER.glob("*.onnx"))
+
+
+@pytest.mark.parametrize("name", model.shipped_models())
+def test_all_golden_vectors_of_a_shipped_model_hold_here(name):
+    loaded = load_model(name, "cpu")
+    assert len(loaded.golden) >= 2
+    assert loaded.drift() <= golden.MAX_DRIFT

@@ -32,6 +32,8 @@ CARD = ModelCard(
     training_data=TrainingData("made films", "0" * 64, 100, 90, "CC BY 4.0", "Müller et al."),
     recipe={"optimiser": "AdamW"},
     quantization={"format": "QDQ", "weights": "int8"},
+    precision="int8",
+    twin_sha256="a" * 64,
     figures=(Figure("AUROC", 0.97, 0.95, 0.99, 624, "test"),),
     intended_use="Tests.",
     age_range_years=(1.0, 5.5),
@@ -157,6 +159,10 @@ def test_unknown_fact_is_named(place: str) -> None:
         ("age_range_years", [1.0], "age_range_years should be"),
         ("age_range_years", [1.0, 2.0, 3.0], "age_range_years should be"),
         ("training_data.n_films", 10.5, "training_data.n_films should be int"),
+        ("precision", "int4", "precision is .int4."),
+        ("precision", "fp32", "twin_sha256 must be empty"),
+        ("twin_sha256", "A" * 64, "twin_sha256 must be 64"),
+        ("twin_sha256", "a" * 63, "twin_sha256 must be 64"),
         pytest.param("figures.0.value", 10**400, r"figures\[0\].value", id="beyond floats"),
     ],
 )
@@ -167,9 +173,17 @@ def test_bad_fact_is_named(path: str, value: Any, named: str) -> None:
     assert len(info.value.message) < 300
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None, GONE, True, 1.0])
+@pytest.mark.parametrize("version", [0, 1, 3, "2", None, GONE, True, 2.0])
 def test_only_the_schema_version_that_is_known_is_read(version: Any) -> None:
     with pytest.raises(ModelError, match=r"schema[_ ]version"):
+        ModelCard.from_json(changed("schema_version", version))
+
+
+@pytest.mark.parametrize(
+    ("version", "next_step"), [(1, "Export the model again"), (3, "made for a newer cxr-edge")]
+)
+def test_the_next_step_tells_an_older_schema_from_a_newer(version: int, next_step: str) -> None:
+    with pytest.raises(ModelError, match=next_step):
         ModelCard.from_json(changed("schema_version", version))
 
 

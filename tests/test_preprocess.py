@@ -1,5 +1,6 @@
 """PREPARE: the same film gives the same input, whatever it was stored in; others are refused."""
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,6 +103,34 @@ def test_full_size_films_are_reduced_with_a_triangle_filter() -> None:
     right = (1 * 80 + 3 * 160 + 4 * 240) / 8
     np.testing.assert_allclose(squash(film, 2, 2), [[left, right]] * 2)
     np.testing.assert_allclose(squash(film.T, 2, 2), [[left] * 2, [right] * 2])
+
+
+@pytest.mark.parametrize("shape", [(256, 300), (301, 257), (129, 130), (400, 131), (1001, 999)])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_halving_first_gives_the_means_of_the_whole_film(
+    shape: tuple[int, int], kind: type[np.generic]
+) -> None:
+    pixels = film(*shape).astype(kind) * kind(257 if kind is np.uint16 else 1)
+    white = 65535 if kind is np.uint16 else 255
+    double = cv2.resize(pixels.astype(np.float32), (64, 64), interpolation=cv2.INTER_AREA)
+    kernel = np.array([1, 3, 3, 1], np.float32) / 8
+    means = cv2.sepFilter2D(
+        double, -1, kernel, kernel, anchor=(1, 1), borderType=cv2.BORDER_REFLECT
+    )[::2, ::2]
+    np.testing.assert_allclose(squash(pixels, 32, 32) / white, means / white, atol=0.5 / 255)
+
+
+@pytest.mark.parametrize("shape", [(600, 800), (601, 801)])
+def test_a_squashed_film_is_never_held_as_a_whole_in_32_bits(shape: tuple[int, int]) -> None:
+    pixels = film(*shape)
+    squash(pixels, 32, 32)
+    tracemalloc.start()
+    try:
+        squash(pixels, 32, 32)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * pixels.nbytes
 
 
 def test_each_channel_has_its_own_mean_and_std() -> None:

@@ -88,6 +88,19 @@ def test_16_bit_pixels_keep_every_level(data: bytes) -> None:
     np.testing.assert_array_equal(radiograph.pixels, FILM_16)
 
 
+def test_16_bit_images_are_halved_where_so_many_pixels_are_not_needed() -> None:
+    data = encode(FILM_16, "PNG")
+    file = RadiographFile(Path("film"), data, "")
+    for side, n in ((0, 1), (41, 1), (40, 2)):
+        radiograph = decode_radiograph(file, side)
+        means = FILM_16.reshape(96 // n, n, 80 // n, n).mean((1, 3))
+        np.testing.assert_allclose(radiograph.pixels, means, atol=0.5)
+        assert radiograph.pixels.dtype == np.uint16
+        assert radiograph.full_shape == (96, 80)
+    odd = RadiographFile(Path("film"), encode(FILM_16[:-1], "PNG"), "")
+    np.testing.assert_array_equal(decode_radiograph(odd, 1).pixels, FILM_16[:-1])
+
+
 def test_rare_tiff_that_pillow_cannot_read_is_an_error() -> None:
     rare = tiff(65535 - FILM_16, white_is_zero=True, byte_order=">")
     assert error_of(rare).code == "corrupt"

@@ -1,10 +1,16 @@
-"""A tiny real ONNX model: its logit is 10 times the mean of the prepared film, less 5."""
+"""A tiny real ONNX model: its logits are 10 times the mean of the prepared film, less 5.
 
+Its heatmaps, of 4 x 4 cells, are 10 times each cell's own mean.
+"""
+
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
+from cxr_edge.golden import GOLDEN_KEY, GoldenVector, from_text, to_text
 from cxr_edge.model_card import (
     METADATA_KEY,
     SCHEMA_VERSION,
@@ -41,6 +47,8 @@ def tiny_card(findings: tuple[str, ...] = ("pneumonia",)) -> ModelCard:
         training_data=TrainingData("made films", "0" * 64, 2, 2, "none", "none"),
         recipe={},
         quantization={},
+        precision="fp32",
+        twin_sha256="",
         figures=(),
         intended_use="tests",
         age_range_years=(0.0, 120.0),
@@ -48,29 +56,66 @@ def tiny_card(findings: tuple[str, ...] = ("pneumonia",)) -> ModelCard:
     )
 
 
+def golden_text(n_outputs: int = 1, off_by: float = 0.0) -> str:
+    """A golden vector of the tiny model; off_by: what its logits differ from what it gives."""
+    grey = np.tile(np.linspace(0, 250, SIDE_PX).astype(np.uint8), (SIDE_PX, 1))
+    logit = 10 * float(grey.mean()) / 255 - 5 + off_by
+    return to_text([GoldenVector(grey, (logit,) * n_outputs)])
+
+
 def write_tiny_model(
     path: Path,
     card: str | None = "",
     n_outputs: int = 1,
     findings: tuple[str, ...] = ("pneumonia",),
+    golden: str | None = "",
+    bias: float = -5,
 ) -> Path:
-    """Write the model; card: its JSON, "" for the right one, None for none at all."""
+    """Write the model; card, golden: their JSON, "" for the right one, None for none at all."""
     weight = numpy_helper.from_array(np.full((1, n_outputs), 10, np.float32), "weight")
-    bias = numpy_helper.from_array(np.full(n_outputs, -5, np.float32), "bias")
+    bias = numpy_helper.from_array(np.full(n_outputs, bias, np.float32), "bias")
+    cells = numpy_helper.from_array(np.full((n_outputs, 1, 8, 8), 10 / 64, np.float32), "cells")
     graph = helper.make_graph(
         [
             helper.make_node("GlobalAveragePool", ["radiographs"], ["pooled"]),
             helper.make_node("Flatten", ["pooled"], ["mean"]),
             helper.make_node("Gemm", ["mean", "weight", "bias"], ["logits"]),
+            helper.make_node("Conv", ["radiographs", "cells"], ["heatmaps"], strides=[8, 8]),
         ],
         "tiny",
         [helper.make_tensor_value_info("radiographs", TensorProto.FLOAT, ["n", 1, 32, 32])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", n_outputs])],
-        [weight, bias],
+        [
+            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", n_outputs]),
+            helper.make_tensor_value_info("heatmaps", TensorProto.FLOAT, ["n", n_outputs, 4, 4]),
+        ],
+        [weight, bias, cells],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     if card is not None:
         text = card or tiny_card(findings).to_json()
         model.metadata_props.add(key=METADATA_KEY, value=text)
+    if golden is not None:
+        model.metadata_props.add(key=GOLDEN_KEY, value=golden or golden_text(n_outputs))
     path.write_bytes(model.SerializeToString())
     return path
+
+
+def write_drifting_model(
+    path: Path, twin_off_by: float | None = None, version: str = "1", n_right: int = 0
+) -> Path:
+    """An "int8" model that gives other logits here than where it was made.
+
+    twin_off_by: what its fp32 twin's golden vector is off by; None for no twin. n_right: so many
+    golden vectors that hold come first.
+    """
+    twin_sha256 = ""
+    if twin_off_by is not None:
+        twin = write_tiny_model(
+            path.with_name(path.stem + ".fp32.onnx"),
+            replace(tiny_card(), version=version).to_json(),
+            golden=golden_text(off_by=twin_off_by),
+        )
+        twin_sha256 = hashlib.sha256(twin.read_bytes()).hexdigest()
+    card = replace(tiny_card(), version=version, precision="int8", twin_sha256=twin_sha256)
+    vectors = from_text(golden_text()) * n_right + from_text(golden_text(off_by=1.0))
+    return write_tiny_model(path, card.to_json(), golden=to_text(vectors))

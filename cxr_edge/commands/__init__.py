@@ -1,0 +1,1 @@
+"""One file per command: arguments -> objects -> one library call -> what is printed."""

@@ -1,0 +1,79 @@
+"""What several commands share: their options, and how they find a model."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from ..model import Device, Model
+
+NOT_FOR_DIAGNOSIS = "Not for diagnostic use: a trained person must read every film."
+EXIT_CODES = """\b
+Exit codes:
+  0  every radiograph was read
+  1  interrupted
+  2  wrong usage
+  3  some radiographs were refused or could not be read; each has its row
+  4  the model file cannot be used
+  5  the requested device cannot be had
+  6  the results cannot be written
+"""
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where the network runs; cuda that cannot be had is an error.",
+)
+model_option = click.option(
+    "--model",
+    metavar="FILE|NAME",
+    help="A model file, or the name of an installed model (see `cxr-edge model list`) or of one "
+    "shipped with cxr-edge: pneumonia-children (the default), pneumonia-children-resnet18, "
+    "chest-findings.",
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Write JSON to the standard output."
+)
+_threshold_option = click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Positive from this probability on, in place of the model's operating point.",
+)
+
+
+def reading_options(command: _F) -> _F:
+    """The options of the commands that read radiographs: model, device, threshold."""
+    return model_option(device_option(_threshold_option(command)))
+
+
+def csv_option(**more: Any) -> Callable[[_F], _F]:
+    """--csv, the file that rows are appended to."""
+    return click.option("--csv", "csv_path", type=click.Path(path_type=Path), **more)
+
+
+def chosen_model(
+    name: str | None, device: "Device", threads: int = 0, heatmaps: bool = False
+) -> "Model":
+    """The model that --model names, or the default one."""
+    from ..model import load_model
+    from ..session import user_cache_folder
+    from ..store import Store, user_models_folder
+
+    entry = Store(user_models_folder()).find(name)
+    return load_model(
+        entry.path,
+        device,
+        threads,
+        sha256=entry.sha256,
+        cache=user_cache_folder(),
+        heatmaps=heatmaps,
+    )
+
+
+def for_all_findings(model: "Model", threshold: float | None) -> dict[str, float] | None:
+    return None if threshold is None else dict.fromkeys(model.card.findings, threshold)

@@ -1,0 +1,136 @@
+"""`cxr-edge predict`."""
+
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import (
+    EXIT_CODES,
+    NOT_FOR_DIAGNOSIS,
+    chosen_model,
+    csv_option,
+    for_all_findings,
+    json_option,
+    reading_options,
+)
+from .shown import as_json_array, as_nothing, as_table, outcome
+
+if TYPE_CHECKING:
+    from ..heatmap_folder import HeatmapFolder
+    from ..model import Model
+    from ..record import CsvRecord
+
+
+@click.command(
+    "predict",
+    epilog="""\b
+Examples:
+  cxr-edge predict film.jpg
+  cxr-edge predict scans/ --csv results.csv
+  cxr-edge predict "scans/*.dcm" --json
+  cxr-edge predict scans/ --csv results.csv --heatmap pictures/
+
+"""
+    + EXIT_CODES,
+)
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@csv_option(help="Append one row per radiograph to this file.")
+@json_option
+@click.option(
+    "--heatmap",
+    "heatmap_path",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Draw into this folder, outside those that are read, where on each film its findings come "
+    "from: a PNG per film and positive finding, or of the most probable one.",
+)
+@click.option(
+    "--workers",
+    "n_workers",
+    type=click.IntRange(1),
+    help="How many films are read at the same time; as many as there are cores where nothing is "
+    "said.",
+)
+@reading_options
+def command(
+    paths: tuple[Path, ...],
+    csv_path: Path | None,
+    as_json: bool,
+    heatmap_path: Path | None,
+    n_workers: int | None,
+    model: str | None,
+    device: Any,
+    threshold: float | None,
+) -> None:
+    """Read radiographs: files, folders and patterns.
+
+    JPEG, PNG, TIFF, BMP and DICOM, told by their content.
+    """
+    from ..reading import expand, n_cores, read_results
+    from ..session import CUDA
+
+    films = expand(paths)
+    if not films:
+        raise click.UsageError(f"No radiograph in {', '.join(map(str, paths))}.")
+    record = _csv_record(csv_path) if csv_path else None
+    heatmaps = _heatmap_folder(heatmap_path, paths) if heatmap_path else None
+    # Several films keep the cores busier than several threads on one film.
+    n_threads = 1 if min(n_workers or n_cores(), len(films)) > 1 else 0
+    loaded = chosen_model(model, device, n_threads, heatmaps=heatmaps is not None)
+    if loaded.provider == CUDA and len(films) > 1:
+        loaded, n_workers = _batching(loaded, len(films), n_workers)
+    n_workers = min(n_workers or n_cores(), len(films))
+    card = loaded.card
+    thresholds = for_all_findings(loaded, threshold)
+
+    results = read_results(films, loaded, thresholds, n_workers, heatmaps is not None)
+    counts = dict.fromkeys(("positive", "negative", "refused", "failed"), 0)
+    shown = as_json_array if as_json else as_nothing if record else as_table(films, card.findings)
+    quiet = as_json or record is not None
+    with _progress(len(films)) if quiet else nullcontext() as bar:
+        for result in shown(results):
+            if record:
+                record.append(result)
+            if heatmaps:
+                heatmaps.write(result)
+            counts[outcome(result)] += 1
+            if bar:
+                bar.update(1)
+    click.echo(
+        f"{len(films)} radiographs: {', '.join(f'{n} {name}' for name, n in counts.items())}.\n"
+        f"{card.label} on {loaded.provider}, "
+        f"meant for {card.intended_use}.\n{NOT_FOR_DIAGNOSIS}",
+        err=True,
+    )
+    if counts["refused"] + counts["failed"]:
+        sys.exit(3)
+
+
+# Imported where they are asked for: a film alone is read in a quarter of a second.
+
+
+def _batching(model: "Model", n_films: int, n_workers: int | None) -> "tuple[Model, int]":
+    from ..batching import batching, n_workers_for
+
+    together = batching(model, n_films)
+    return together, n_workers or n_workers_for(together)
+
+
+def _csv_record(path: Path) -> "CsvRecord":
+    from ..record import CsvRecord
+
+    return CsvRecord(path)
+
+
+def _heatmap_folder(path: Path, films: tuple[Path, ...]) -> "HeatmapFolder":
+    from ..heatmap_folder import HeatmapFolder
+
+    return HeatmapFolder(path, films)
+
+
+def _progress(n_films: int) -> Any:
+    """A bar on the error stream; click hides it where that is no terminal."""
+    return click.progressbar(length=n_films, label="Reading", file=sys.stderr)
