@@ -1,0 +1,1 @@
+"""Timings as ratios, taken side by side: `python -m benchmarks` takes and draws them all."""
