@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from cxr_edge.model_card import InputSpec
 from train.networks import Network
 
+from .errors import ExportError
+
 INPUT_NAME, OUTPUT_NAME, HEATMAPS_NAME = "radiographs", "logits", "heatmaps"
 OPSET = 18
 
@@ -35,21 +37,34 @@ def to_onnx(network: Network, spec: InputSpec) -> onnx.ModelProto:
     with warnings.catch_warnings():
         # The exporter warns about its own deprecations; what matters is compared afterwards.
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            _WithHeatmaps(network).eval(),
-            (example,),
-            input_names=[INPUT_NAME],
-            output_names=[OUTPUT_NAME, HEATMAPS_NAME],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
+        try:
+            program = torch.onnx.export(
+                _WithHeatmaps(network).eval(),
+                (example,),
+                input_names=[INPUT_NAME],
+                output_names=[OUTPUT_NAME, HEATMAPS_NAME],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as exc:
+            raise ExportError(
+                f"{type(network).__name__} cannot be written as ONNX ({_cause(exc)}).",
+                "Build the network from operators that torch.onnx.export knows.",
+            ) from exc
     assert program is not None  # None only where it was told to write a file
     model = program.model_proto
     _forget_origin(model.graph)
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _cause(exc: BaseException) -> str:
+    """The first error of a chain, on one line: the exporter wraps it in advice of its own."""
+    while exc.__cause__ is not None:
+        exc = exc.__cause__
+    return " ".join(str(exc).split())[:200]
 
 
 def heatmap_nodes(graph: onnx.GraphProto) -> list[str]:

@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from cxr_edge.preprocess import min_side_px, prepare
+from cxr_edge.radiograph import read_radiograph
 from train.commands import entries_of, film_bar
 from train.config import TrainConfig, settings_of
-from train.data.films import load_films
+from train.data.films import Film, load_films
 from train.data.split import Split, read_split
 from train.learn.checkpoint import Checkpoint, load_checkpoint
 
@@ -74,3 +80,22 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         else:
             flat[prefix + name] = str(value)
     return flat
+
+
+def prepared(run: Run, films: Sequence[Film], title: str) -> NDArray[np.float32]:
+    """Prepared films, float32 (N, 1, C, H, W): one batch each, as the runtime feeds them."""
+    bar = tqdm(films, title, leave=False, disable=None)
+    spec = run.config.input
+    side_px = min_side_px(spec)
+    return np.stack([prepare(read_radiograph(film.path, side_px), spec) for film in bar])
+
+
+def present_of(films: Sequence[Film], findings: Sequence[str]) -> NDArray[np.bool_]:
+    """Labels (N, K)."""
+    return np.array([[name in film.labels for name in findings] for film in films])
+
+
+def spread(films: Sequence[Film], n: int) -> list[Film]:
+    """About n films, spread evenly over the list, which is sorted by source and label."""
+    at = np.unique(np.linspace(0, len(films) - 1, min(n, len(films))).round().astype(int))
+    return [films[i] for i in at]

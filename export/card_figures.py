@@ -1,0 +1,61 @@
+"""The figures of the test films for the card, by the model file itself."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from cxr_edge.model import Model
+from cxr_edge.model_card import Figure, ModelCard
+from train.commands import film_bar
+from train.data.split import TEST
+from train.measure.answers import Measured, answers_of_model, measure_answers, measure_by_source
+from train.measure.report import SOURCE_FIGURES
+
+from .errors import ExportError
+from .run import Run
+
+
+def with_test_figures(run: Run, card: ModelCard, model: Model) -> ModelCard:
+    """The card with what the int8 model gives on the test films, in all and by source."""
+    answers = answers_of_model(model, run.split[TEST], film_bar)
+    if answers.unanswered:
+        worst = answers.unanswered[0]
+        raise ExportError(
+            f"The model refuses {len(answers.unanswered)} of its own test films, the first is "
+            f"{worst.film.path} ({worst.reason}).",
+            "Move films that cannot be judged out of the data.",
+        )
+    where = (
+        f"test films of {card.training_data.name}, patients unseen in training and in choosing "
+        "the operating point"
+    )
+    measured = measure_answers(answers)
+    figures = _figures(measured, where)
+    for source, of_source in measure_by_source(answers).items():
+        figures += _figures(of_source, f"those of {source} among the test films", SOURCE_FIGURES)
+    points = [
+        dataclasses.replace(
+            point,
+            sensitivity=measured.findings[point.finding]["sensitivity"].value,
+            specificity=measured.findings[point.finding]["specificity"].value,
+            measured_on=where,
+        )
+        for point in card.operating_points
+    ]
+    return dataclasses.replace(card, figures=tuple(figures), operating_points=tuple(points))
+
+
+def _figures(measured: Measured, where: str, kinds: Sequence[str] = ()) -> list[Figure]:
+    """Those that the films determine, of these kinds or of all; named by finding and kind."""
+    named = {
+        f"{of} {kind}": interval
+        for of, figures in (*measured.findings.items(), ("all labels", measured.overall))
+        for kind, interval in figures.items()
+        if not kinds or kind in kinds
+    }
+    return [
+        Figure(name, i.value, i.low, i.high, measured.n_films, where)
+        for name, i in named.items()
+        if not np.isnan([i.value, i.low, i.high]).any()
+    ]
