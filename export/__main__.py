@@ -218,12 +218,12 @@ def _write(
             require(half.comparison, FP16)
             written(half.model, folder / f"{out.stem}.fp16.onnx", precision="fp16")
         model = written(chosen.model, folder / out.name, **facts)
-        for path in sorted(folder.iterdir(), key=lambda path: path.name == out.name):
-            path.replace(out.with_name(path.name))
+        # The model last: its twin is there by then.
+        paths = sorted(folder.iterdir(), key=lambda path: path.name == out.name)
+        written_paths = [path.replace(out.with_name(path.name)) for path in paths]
     _say(model.card)
-    for name in (path.name for path in (twin_path(out), out.with_stem(f"{out.stem}.fp16"), out)):
-        if (path := out.with_name(name)).is_file():
-            click.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    for path in written_paths:
+        click.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
 def _say(card: ModelCard) -> None:
