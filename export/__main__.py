@@ -87,8 +87,9 @@ written where the ONNX model differs from the checkpoint.
 @click.option(
     "--finetuning-steps",
     type=click.IntRange(0),
-    default=300,
-    help="Of 16 films each, where no cheaper rung passes; 0 leaves that rung out.",
+    default=0,
+    help="Try quantization-aware finetuning too, with so many steps of 16 films, where no cheaper "
+    "rung passes (train/EXPERIMENTS.md).",
 )
 @click.option("--every-rung", is_flag=True, help="Climb on, to see what each rung gives.")
 @click.option(
