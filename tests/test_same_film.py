@@ -31,10 +31,12 @@ def test_full_size_films_get_the_decision_of_their_224_px_copy(real_films, model
         (a,), (b,) = predict(full, model), predict(small, model)
         differences.append(abs(a.probability - b.probability))
         if a.positive != b.positive:
-            flips.append(f"{full.name}: {a.probability:.3f} at full size, {b.probability:.3f}")
+            flips.append((a, f"{full.name}: {a.probability:.3f} and {b.probability:.3f}"))
     assert len(differences) == 60
-    # person321_virus_648 is another film at 224 px, to the fp32 network too (0.19 and 0.36).
-    assert len(flips) <= 1, flips
+    # Those next to the threshold may turn. One of them, person321_virus_648, is another film at
+    # 224 px, to the fp32 network too (0.19 and 0.36).
+    assert len(flips) <= 2, flips
+    assert all(abs(film.probability - film.threshold) < 0.02 for film, _ in flips), flips
     assert np.mean(differences) < 0.03
 
 
