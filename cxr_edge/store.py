@@ -135,6 +135,21 @@ class Store:
         folders = (MODELS_FOLDER / KEYS_NAME, self.folder / KEYS_NAME)
         return [key for folder in folders for key in read_public_keys(folder)]
 
+    def trust(self, key: "PublicKey") -> None:
+        """Trust a public key from now on. Raises ModelError where the folder cannot be written."""
+        from .signature import public_key_text
+
+        path = self.folder / KEYS_NAME / f"{key.key.hex()[:16]}.pub"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_suffix(".partial")
+            partial.write_text(public_key_text(key), encoding="utf-8")
+            partial.replace(path)
+        except OSError as exc:
+            raise ModelError(
+                f"{path} cannot be written ({exc.strerror}).", "Check permission and free space."
+            ) from exc
+
     def install(
         self, path: Path, keys: "Sequence[PublicKey]", sha256: str = "", unsigned: bool = False
     ) -> Entry:

@@ -56,6 +56,10 @@ def test_a_model_goes_from_its_maker_to_a_result_row(tmp_path):
     assert installed.exit_code == 0
     assert "Installed tiny@1 (signed by St. Anna)" in installed.stdout
     assert "St. Anna" in invoke("model", "list").stdout
+    # The key that it was installed with is trusted from then on, or no later check could pass.
+    (tmp_path / "my key.pub").unlink()
+    assert invoke("model", "verify", "tiny").exit_code == 0
+    assert invoke("model", "verify", model).exit_code == 0
 
     film = make_film(tmp_path / "film.png")
     (row,) = json.loads(invoke("predict", film, "--model", "tiny", "--json").stdout)

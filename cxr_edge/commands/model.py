@@ -25,7 +25,8 @@ _public_key_option = click.option(
     "public_keys",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Trust this key too. Keys in the folder `keys` of the models' folder always are.",
+    help="Trust this key too; `install` does from then on. It lies in the folder `keys` of the "
+    "models' folder then.",
 )
 
 
@@ -163,8 +164,12 @@ as model.fp32.onnx. An earlier version stays: `cxr-edge model use NAME@VERSION`.
 @click.option("--unsigned", is_flag=True, help="Take the file though nobody vouches for it.")
 def install(file: Path, public_keys: tuple[Path, ...], sha256: str, unsigned: bool) -> None:
     """Install FILE, if its signature is trusted and its golden vectors hold on this PC."""
+    from ..signature import read_public_key
+
     store = _store()
     entry = store.install(file, _keys(store, public_keys), sha256, unsigned)
+    for path in public_keys:
+        store.trust(read_public_key(path))
     signed = f"signed by {entry.signer}" if entry.signer else "unsigned"
     click.echo(
         f"Installed {entry.label} ({signed}) in {store.folder}.\n"
