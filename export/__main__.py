@@ -207,7 +207,7 @@ def _write(
             )
             click.echo(str(on_test))
             quantization = quantization | {
-                "against fp32": f"{chosen.comparison}; {on_test}",
+                "against fp32": f"{chosen.comparison.figures}; {on_test.figures}",
             }
             facts = {"precision": "int8", "quantization": quantization}
         if "fp32" in variants and chosen is not reference:

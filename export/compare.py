@@ -49,10 +49,15 @@ class Comparison:
     worst_film: Path
 
     def __str__(self) -> str:
+        return f"{self.figures} ({self.worst_film.name})"
+
+    @property
+    def figures(self) -> str:
+        """Without the film, whose name may be a patient's: for what is handed on."""
         return (
             f"{self.name}, {self.n_films} films: AUROC {self.auroc_change:+.5f}, "
             f"accuracy {100 * self.accuracy_change:+.2f} points, flips {self.flips:.2%}, "
-            f"probability up to {self.probability_change:.4f} ({self.worst_film.name})"
+            f"probability up to {self.probability_change:.4f}"
         )
 
 

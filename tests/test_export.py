@@ -224,6 +224,9 @@ def test_no_path_of_the_machine_that_trained_gets_into_the_model(exported, films
     data = exported.read_bytes()
     for path in (films, run, ROOT):
         assert str(path).encode() not in data
+    # A film's name may be a patient's.
+    assert load_model(exported).card.quantization["against fp32"]
+    assert not [film.name for film in films.rglob("*.png") if film.stem.encode() in data]
 
 
 @pytest.mark.parametrize(
