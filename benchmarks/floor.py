@@ -23,6 +23,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from cxr_edge import load_model, predict
+from cxr_edge.model_file import twin_path
 
 from .films import conditions, named_or_made
 from .results import record_ratio
@@ -42,7 +43,8 @@ _REDUCED = {
 def main() -> None:
     use_cores(1)
     model = load_model(device="cpu", threads=1)
-    n_products = multiply_adds(onnx.load(model.path))
+    # The network's own: int8 has zeros among its weights (export/first_convolution.py).
+    n_products = multiply_adds(onnx.load(twin_path(model.path)))
     product = int8_product()
     with tempfile.TemporaryDirectory() as folder:
         films = named_or_made(sys.argv[1:], Path(folder))

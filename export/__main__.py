@@ -25,6 +25,7 @@ from .choose_points import shifted_points
 from .compare import FP16, FP32, INT8, require
 from .convert import to_onnx
 from .errors import ExportError
+from .first_convolution import over_blocks
 from .judge import HEADER, MIN_TIMES_FP32, Judge, Verdict, compare_on_films
 from .ladder import Ladder, Rung
 from .model_writer import make_card, write_model
@@ -154,7 +155,7 @@ def command(
     click.echo(str(reference))
     passed: list[tuple[Verdict, Rung]] = []
     for rung in ladder.climb():
-        verdict = judge.judge(rung.name, rung.model, INT8)
+        verdict = judge.judge(rung.name, over_blocks(rung.model), INT8)
         click.echo(f"{verdict}{_remark(verdict, rung.may_be_chosen)}")
         if verdict.passes and rung.may_be_chosen:
             passed.append((verdict, rung))
