@@ -8,10 +8,12 @@ import cv2
 import numpy as np
 import pytest
 from made import SPEC, decode, dicom, encode, film, rgb, tiff
+from numpy.typing import NDArray
 
 from cxr_edge.errors import RefusedError
 from cxr_edge.model_card import InputSpec
 from cxr_edge.preprocess import (
+    HALF_WIDTH,
     min_side_px,
     normalise,
     percentiles,
@@ -97,27 +99,54 @@ def test_hand_calculation() -> None:
 
 
 def test_full_size_films_are_reduced_with_a_triangle_filter() -> None:
-    columns = np.repeat([0, 80, 160, 240], 2)  # the means at the double size
-    film = np.tile(columns, (8, 1)).astype(np.uint16)
-    left = (4 * 0 + 3 * 80 + 1 * 160) / 8  # the edge counts twice
-    right = (1 * 80 + 3 * 160 + 4 * 240) / 8
-    np.testing.assert_allclose(squash(film, 2, 2), [[left, right]] * 2)
-    np.testing.assert_allclose(squash(film.T, 2, 2), [[left] * 2, [right] * 2])
+    film = np.tile([0, 80, 160, 240], (4, 1)).astype(np.uint16)
+    # Two pixels to one of the result, under a triangle that ends after 2.25 of them: weights of
+    # 0.25 1.25 2.25 1.25 0.25, about the first pixel, which the edge reflects, and the second.
+    first = 1.25 * 80 + 0.25 * 160 + 0.25 * 80
+    second = 2.25 * 80 + 1.25 * 160 + 0.25 * 240
+    left = (first + second) / 2 / 5.25
+    np.testing.assert_allclose(squash(film, 2, 2), [[left, 240 - left]] * 2, rtol=1e-6)
+    np.testing.assert_allclose(squash(film.T, 2, 2), [[left] * 2, [240 - left] * 2], rtol=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(256, 300), (301, 257), (129, 130), (400, 131), (1001, 999)])
+SHAPES = ((64, 90), (97, 70), (256, 300), (301, 257), (129, 130), (400, 131), (1001, 999))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
-def test_halving_first_gives_the_means_of_the_whole_film(
+def test_whatever_the_size_the_triangle_is_the_same_part_of_the_film(
     shape: tuple[int, int], kind: type[np.generic]
 ) -> None:
     pixels = film(*shape).astype(kind) * kind(257 if kind is np.uint16 else 1)
     white = 65535 if kind is np.uint16 else 255
-    double = cv2.resize(pixels.astype(np.float32), (64, 64), interpolation=cv2.INTER_AREA)
-    kernel = np.array([1, 3, 3, 1], np.float32) / 8
-    means = cv2.sepFilter2D(
-        double, -1, kernel, kernel, anchor=(1, 1), borderType=cv2.BORDER_REFLECT
-    )[::2, ::2]
-    np.testing.assert_allclose(squash(pixels, 32, 32) / white, means / white, atol=0.5 / 255)
+    rows, columns = (triangles(n, 32) for n in shape)
+    means = rows @ pixels.astype(np.float64) @ columns.T
+    inside = np.s_[2:-2, 2:-2]  # at the edges a film is reflected
+    np.testing.assert_allclose(
+        squash(pixels, 32, 32)[inside] / white, means[inside] / white, atol=1 / 255
+    )
+
+
+def triangles(n_pixels: int, n_results: int) -> NDArray[np.float64]:
+    """The weight of every pixel in every result (n_results, n_pixels)."""
+    distance = n_pixels / n_results
+    middles = (np.arange(n_results) + 0.5) * distance - 0.5
+    away = np.abs(np.arange(n_pixels) - middles[:, np.newaxis])
+    weights = np.clip(1 - away / (HALF_WIDTH * distance), 0, None)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_nothing_is_shifted(shape: tuple[int, int]) -> None:
+    ramp = np.add.outer(np.linspace(0, 100, shape[0]), np.linspace(0, 100, shape[1]))
+    squashed = squash(ramp.astype(np.float32), 32, 32)
+    expected = [(np.arange(32) + 0.5) * n / 32 - 0.5 for n in shape]
+    steps = [100 / (n - 1) for n in shape]
+    rows, columns = (e * step for e, step in zip(expected, steps, strict=True))
+    inside = np.s_[2:-2, 2:-2]
+    np.testing.assert_allclose(
+        squashed[inside], np.add.outer(rows, columns)[inside], atol=200 / min(shape) / 4
+    )
 
 
 @pytest.mark.parametrize("shape", [(600, 800), (601, 801)])
