@@ -89,15 +89,15 @@ def to_text(vectors: Sequence[GoldenVector]) -> str:
     )
 
 
-def from_text(text: str) -> tuple[GoldenVector, ...]:
-    """Raises ModelError: none there, not JSON, not films."""
+def from_text(text: str, n: int | None = None) -> tuple[GoldenVector, ...]:
+    """The first n of them, or all. Raises ModelError: none there, not JSON, not films."""
     try:
         vectors = tuple(
             GoldenVector(
                 _decoded(base64.b64decode(item["png"], validate=True)),
                 tuple(float(logit) for logit in item["logits"]),
             )
-            for item in json.loads(text)
+            for item in json.loads(text)[:n]
         )
     except (ValueError, TypeError, KeyError, RecursionError, struct.error, cv2.error) as exc:
         raise _bad(f"{type(exc).__name__}: {exc}"[:200]) from exc

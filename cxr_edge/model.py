@@ -40,15 +40,20 @@ DEFAULT_MODEL_PATH = MODELS_FOLDER / "pneumonia-children.onnx"
 _BYTES_PER_INPUT_BYTE = 60
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Model:
-    """A loaded model."""
+    """A loaded model. golden_text: its golden vectors, as golden.to_text writes them."""
 
     session: Session
     card: ModelCard
     path: Path
     sha256: str
-    golden: tuple[GoldenVector, ...]
+    golden_text: str
+
+    @property
+    def golden(self) -> tuple[GoldenVector, ...]:
+        """All its golden vectors. Raises ModelError where they are none."""
+        return from_text(self.golden_text)
 
     @property
     def provider(self) -> str:
@@ -81,7 +86,7 @@ class Model:
         In logits over the temperature; see golden.drift. Raises ModelError where it cannot run.
         """
         try:
-            return drift(self.infer, self.card, self.golden[:n])
+            return drift(self.infer, self.card, from_text(self.golden_text, n))
         except ModelError:
             raise
         # onnxruntime's own classes, see session.open_session.
@@ -131,10 +136,9 @@ def open_model(
             "works on this machine.",
             GET_A_MODEL,
         )
-    golden = from_text(file.metadata[GOLDEN_KEY])
     session = open_session(file, device, threads, cache)
     _check_fit(session, file.card, file.path)
-    model = Model(session, file.card, file.path, file.sha256, golden)
+    model = Model(session, file.card, file.path, file.sha256, file.metadata[GOLDEN_KEY])
     if file.heatmaps and not model.gives_heatmaps:
         raise ModelError(f"{file.path} gives no heatmaps.", GET_A_MODEL)
     return model

@@ -19,7 +19,7 @@ TWIN_SUFFIX = ".fp32.onnx"
 GET_A_MODEL = "Use the model shipped with cxr-edge or one written by `python -m export`."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ModelFile:
     """A model's bytes, with what they say of themselves.
 
@@ -138,14 +138,16 @@ def _refuse_external_data(data: bytes, path: Path) -> None:
     Such a tensor has an entry with the key "location" (onnx.proto, TensorProto.external_data).
     Looked for as protobuf writes it (field 1, 8 bytes), each number also padded as parsers allow.
     """
-    for match in re.finditer(b"location", data):
-        before = data[max(0, match.start() - 24) : match.start()]
+    at = data.find(b"location")
+    while at >= 0:
+        before = data[max(0, at - 24) : at]
         if re.search(rb"(\x0a|\x8a\x80*\x00)(\x08|\x88\x80*\x00)\Z", before):
             raise ModelError(
                 f"{path} keeps weights in another file (ONNX external data), which nothing vouches "
                 "for.",
                 "Save the model as one file: onnx.save(model, path, save_as_external_data=False).",
             )
+        at = data.find(b"location", at + 1)
 
 
 def _read_metadata(data: bytes) -> dict[str, str]:

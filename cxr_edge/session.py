@@ -36,7 +36,7 @@ _N_CACHED = 8
 _DIGEST_BYTES = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Session:
     """An open onnxruntime.InferenceSession (it has no type stubs).
 
@@ -152,12 +152,16 @@ def _options(onnxruntime: Any, threads: int) -> Any:
     options.intra_op_num_threads = threads
     # Threads that spin between two radiographs burn the core that decodes the next one.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # A plan of its memory for each batch size: no film is quicker for it on a CPU, the second one
+    # takes 1 ms longer, and batches of 16 take 40 MB more.
+    options.enable_mem_pattern = False
     return options
 
 
 def _open_on_cuda(onnxruntime: Any, file: ModelFile, threads: int) -> tuple[Session | None, str]:
     """The session, or why there is none. Raises ModelError where that is the model's own fault."""
     options = _options(onnxruntime, threads)
+    options.enable_mem_pattern = True  # not measured there
     try:
         session = _create(onnxruntime, file.graph, file.path, options, [(CUDA, CUDA_OPTIONS), CPU])
     except ModelError as exc:
@@ -201,8 +205,8 @@ def _open_cached(onnxruntime: Any, file: ModelFile, threads: int, cache: Path) -
     """
     cached = cache / f"{_cache_key(onnxruntime, file)}.onnx"
     try:
-        with cached.open("rb") as stored:
-            digest, graph = stored.read(_DIGEST_BYTES), stored.read()
+        with cached.open("rb", buffering=0) as stored:  # a buffer would copy the graph once more
+            digest, graph = stored.read(_DIGEST_BYTES), stored.readall()
         if hashlib.sha256(graph).digest() == digest:
             options = _options(onnxruntime, threads)
             level = onnxruntime.GraphOptimizationLevel

@@ -39,8 +39,8 @@ logger = logging.getLogger(__name__)
 DEFAULT_NAME = "pneumonia-children"
 KEYS_NAME = "keys"
 # They become folders and files, on Windows too.
-_SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}(?<!\.)")
-_RESERVED = re.compile(r"(?i)(keys|con|prn|aux|nul|com\d|lpt\d)(\..*)?")
+_SAFE_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}(?<!\.)"
+_RESERVED = r"(?i)(keys|con|prn|aux|nul|com\d|lpt\d)(\..*)?"
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ class Entry:
 
 @dataclass(frozen=True)
 class _Installed:
+    """An installed model, as the manifest tells it; see Entry."""
+
     name: str
     version: str
     sha256: str
@@ -355,7 +357,7 @@ def _refuse_unsafe(file: ModelFile) -> None:
 
 
 def _safe(text: str) -> bool:
-    return bool(_SAFE_NAME.fullmatch(text)) and not _RESERVED.fullmatch(text)
+    return bool(re.fullmatch(_SAFE_NAME, text)) and not re.fullmatch(_RESERVED, text)
 
 
 def _unknown(name: str) -> ModelError:

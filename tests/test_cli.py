@@ -17,6 +17,7 @@ from cxr_edge import __version__
 from cxr_edge.cli import cli
 from cxr_edge.model import shipped_models
 from cxr_edge.record import COLUMNS
+from cxr_edge.session import open_session
 from tests.conftest import BROKEN, SAMPLES, make_film
 from tests.tiny_model import write_tiny_model
 
@@ -50,6 +51,23 @@ def test_a_folder_gives_a_table_a_summary_and_exit_code_0(films, tiny_model_path
     assert [line.split()[-1] for line in table] == ["positive", "negative"]
     assert "2 radiographs: 1 positive, 1 negative, 0 refused, 0 failed." in outcome.stderr
     assert "Not for diagnostic use" in outcome.stderr
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, [1]), (2, [0])])
+def test_one_film_gets_no_more_threads_than_there_are_cores(
+    tmp_path, tiny_model_path, monkeypatch, cores, threads
+):
+    """0 is every core of the machine, whether this process may use it or not."""
+    seen = []
+
+    def look(file, device, n_threads, cache):
+        seen.append(n_threads)
+        return open_session(file, device, n_threads, cache)
+
+    monkeypatch.setattr("cxr_edge.reading.n_cores", lambda: cores)
+    monkeypatch.setattr("cxr_edge.model.open_session", look)
+    assert predict(tiny_model_path, make_film(tmp_path / "film.png")).exit_code == 0
+    assert seen == threads
 
 
 def test_the_columns_of_a_table_stand_under_their_names(films, tmp_path):

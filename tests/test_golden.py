@@ -36,6 +36,15 @@ def test_text_round_trip_keeps_every_pixel_and_logit() -> None:
     assert vector.logits == (1.25, -3.5)
 
 
+def test_only_so_many_as_are_asked_for_are_decoded() -> None:
+    right, damaged = json.loads(golden_text())[0], {"png": "AAAA", "logits": [1.0]}
+    text = json.dumps([right, damaged])
+    (vector,) = from_text(text, 1)
+    assert vector.logits == tuple(right["logits"])
+    with pytest.raises(ModelError, match="golden vectors cannot be used"):
+        from_text(text)
+
+
 def test_a_network_that_says_the_same_does_not_drift() -> None:
     vectors = from_text(to_text(make_golden(infer, tiny_card().input, [RAMP, RAMP[::-1]])))
     assert drift(infer, tiny_card(), vectors) == pytest.approx(0, abs=1e-5)

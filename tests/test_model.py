@@ -243,6 +243,16 @@ def test_weights_in_another_file_are_found_however_the_numbers_are_padded(tmp_pa
         load_model(tmp_path / "m.onnx", "cpu")
 
 
+def test_the_word_location_hides_no_other_file(tmp_path):
+    proto = onnx.load(
+        write_with_external_data(tmp_path / "m.onnx", "beside.bin"), load_external_data=False
+    )
+    proto.producer_name = "location"  # it comes first in the file
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(ModelError, match="keeps weights in another file"):
+        load_model(tmp_path / "m.onnx", "cpu")
+
+
 def test_the_word_location_alone_is_no_other_file(tmp_path):
     card = replace(tiny_card(), intended_use="location: anywhere, allocation of beds")
     assert load_model(write_tiny_model(tmp_path / "m.onnx", card.to_json()), "cpu")

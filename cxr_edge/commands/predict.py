@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..starting import starting
 from .options import (
     EXIT_CODES,
     NOT_FOR_DIAGNOSIS,
@@ -69,17 +70,18 @@ def command(
 
     JPEG, PNG, TIFF, BMP and DICOM, told by their content.
     """
-    from ..reading import expand, n_cores, read_results
-    from ..session import CUDA
+    with starting():
+        from ..reading import expand, n_cores, read_results
+        from ..session import CUDA
 
-    films = expand(paths)
-    if not films:
-        raise click.UsageError(f"No radiograph in {', '.join(map(str, paths))}.")
-    record = _csv_record(csv_path) if csv_path else None
-    heatmaps = _heatmap_folder(heatmap_path, paths) if heatmap_path else None
-    # Several films keep the cores busier than several threads on one film.
-    n_threads = 1 if min(n_workers or n_cores(), len(films)) > 1 else 0
-    loaded = chosen_model(model, device, n_threads, heatmaps=heatmaps is not None)
+        films = expand(paths)
+        if not films:
+            raise click.UsageError(f"No radiograph in {', '.join(map(str, paths))}.")
+        record = _csv_record(csv_path) if csv_path else None
+        heatmaps = _heatmap_folder(heatmap_path, paths) if heatmap_path else None
+        # Several films keep the cores busier than several threads on one film.
+        n_threads = 1 if n_cores() == 1 or min(n_workers or n_cores(), len(films)) > 1 else 0
+        loaded = chosen_model(model, device, n_threads, heatmaps=heatmaps is not None)
     if loaded.provider == CUDA and len(films) > 1:
         loaded, n_workers = _batching(loaded, len(films), n_workers)
     n_workers = min(n_workers or n_cores(), len(films))
@@ -105,8 +107,8 @@ def command(
         f"meant for {card.intended_use}.\n{NOT_FOR_DIAGNOSIS}",
         err=True,
     )
-    if counts["refused"] + counts["failed"]:
-        sys.exit(3)
+    # Not a return, which would take the model apart.
+    sys.exit(3 if counts["refused"] + counts["failed"] else 0)
 
 
 # Imported where they are asked for: a film alone is read in a quarter of a second.
