@@ -18,11 +18,11 @@ from .radiograph import (
     BAND_ROWS,
     Radiograph,
     RadiographFile,
-    can_be_halved,
     check_n_pixels,
     corrupt,
     finish,
-    halve,
+    in_bands,
+    n_halvings,
     quiet,
     refuse_colour,
     refuse_frames,
@@ -229,7 +229,9 @@ def _display_values(
     table, white = _display_table(stored.dtype, dataset)
     native = stored.astype(stored.dtype.newbyteorder("="), copy=False)
     patterns = native.view(f"u{stored.dtype.itemsize}")
-    return _clip(patterns, table, white, min_side_px) or (_look_up(patterns, table), white)
+    n_times = n_halvings(patterns.shape, min_side_px)
+    clipped = _clip(patterns, table, white, n_times)
+    return clipped or (_look_up(patterns, table, n_times), white)
 
 
 def _display_table(stored: np.dtype[Any], dataset: pydicom.Dataset) -> tuple[NDArray[Any], float]:
@@ -253,13 +255,12 @@ def _display_table(stored: np.dtype[Any], dataset: pydicom.Dataset) -> tuple[NDA
 
 
 def _clip(
-    patterns: NDArray[Any], table: NDArray[Any], white: float, min_side_px: int
+    patterns: NDArray[Any], table: NDArray[Any], white: float, n_times: int
 ) -> tuple[NDArray[Any], float] | None:
     """The same to a quarter of one of 255 grey levels by clipping the stored values, and its white.
 
-    That takes half the time of a table, and what is clipped can be halved on the way. None where
-    it is not the same: where the table is no ramp between two flat ends, as a wide window is, or
-    where a pixel lies beyond the table.
+    That takes half the time of a table. None where it is not the same: where the table is no ramp
+    between two flat ends, as a wide window is, or where a pixel lies beyond the table.
     """
     changes = np.flatnonzero(np.diff(table.astype(np.int32)))
     if not len(changes):
@@ -273,28 +274,38 @@ def _clip(
     if np.abs(ramp / (high - low) - table / white).max() > 0.25 / 255:
         return None
     ends = patterns.dtype.type(low), patterns.dtype.type(high)
-    n = 2 if min_side_px and can_be_halved(patterns.shape, min_side_px) else 1
-    clipped = np.empty((-(-patterns.shape[0] // n), -(-patterns.shape[1] // n)), patterns.dtype)
     scratch = np.empty((BAND_ROWS, patterns.shape[1]), patterns.dtype)
-    for start in range(0, len(patterns), BAND_ROWS):
-        band = patterns[start : start + BAND_ROWS]
-        if band.max() >= len(table):
-            return None
-        shown = np.clip(band, *ends, out=scratch[: len(band)])
-        if rises:
-            np.subtract(shown, ends[0], out=shown)
-        else:
-            np.subtract(ends[1], shown, out=shown)
-        clipped[start // n : (start + BAND_ROWS) // n] = halve(shown) if n == 2 else shown
-    return clipped, float(high - low)
+    highest = 0
+
+    def rows(top: int, end: int) -> NDArray[Any]:
+        nonlocal highest
+        band = patterns[top:end]
+        highest = max(highest, int(band.max()))
+        if low == 0 and highest <= high:
+            return band
+        return np.clip(band, *ends, out=scratch[: end - top])
+
+    shown = in_bands(len(patterns), n_times, rows)
+    if highest >= len(table):
+        return None
+    # Only now is the black end taken away, or all taken from it: the means move with their pixels.
+    if rises:
+        np.subtract(shown, ends[0], out=shown)
+    else:
+        np.subtract(ends[1], shown, out=shown)
+    return shown, float(high - low)
 
 
-def _look_up(patterns: NDArray[Any], table: NDArray[Any]) -> NDArray[Any]:
+def _look_up(patterns: NDArray[Any], table: NDArray[Any], n_times: int) -> NDArray[Any]:
     table = np.resize(table, 1 << 8 * patterns.dtype.itemsize)
-    try:
-        return np.asarray(cv2.LUT(patterns, table))
-    except cv2.error:  # OpenCV 4 looks up 8 bits alone
-        return np.take(table, patterns)
+
+    def rows(top: int, end: int) -> NDArray[Any]:
+        try:
+            return np.asarray(cv2.LUT(patterns[top:end], table))
+        except cv2.error:  # OpenCV 4 looks up 8 bits alone
+            return np.take(table, patterns[top:end])
+
+    return in_bands(len(patterns), n_times, rows)
 
 
 def _displayed(stored: NDArray[Any], dataset: pydicom.Dataset) -> tuple[NDArray[Any], float]:

@@ -10,14 +10,13 @@ from PIL import Image, UnidentifiedImageError
 
 from .errors import RadiographError
 from .radiograph import (
-    BAND_ROWS,
     Radiograph,
     RadiographFile,
-    can_be_halved,
     check_n_pixels,
     corrupt,
     finish,
-    halve,
+    in_bands,
+    n_halvings,
     quiet,
     refuse_frames,
     refuse_if_coloured,
@@ -65,6 +64,7 @@ def decode_image(file: RadiographFile, min_side_px: int = 0) -> Radiograph:
 
 def _decode_single(image: Image.Image, file: RadiographFile, min_side_px: int) -> Radiograph:
     pixels = _stored_pixels(image, file, min_side_px)
+    reduced = image.height // pixels.shape[0]
     bits_stored = 1 if pixels.dtype == np.bool_ else 8 * pixels.dtype.itemsize
     if pixels.dtype.kind in "if":
         # 32-bit integers and floats declare no range, so the image's own is taken.
@@ -82,15 +82,14 @@ def _decode_single(image: Image.Image, file: RadiographFile, min_side_px: int) -
     # Asked for after decoding: Pillow turns a TIFF upright itself and then forgets the tag.
     orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
     pixels = _upright(pixels, orientation)
-    times = 2 if pixels.size < image.height * image.width else 1  # see _in_bands
-    full_shape = (times * pixels.shape[0], times * pixels.shape[1])
+    full_shape = (reduced * pixels.shape[0], reduced * pixels.shape[1])
     return finish(pixels, white, bits_stored, photometric, file, full_shape)
 
 
 def _stored_pixels(image: Image.Image, file: RadiographFile, min_side_px: int) -> NDArray[Any]:
     """The grey values (H, W) as they are stored: bool, uint8, uint16, int32 or float32.
 
-    16 bits may be halved, as decode_image says.
+    16 bits may be reduced, as decode_image says.
     """
     if image.mode == "L" or image.mode.startswith("I;16"):
         return _in_bands(image, min_side_px)
@@ -110,16 +109,15 @@ def _in_bands(image: Image.Image, min_side_px: int) -> NDArray[Any]:
     image.load()
     width, height = image.size
     kind = np.uint8 if image.mode == "L" else np.uint16
+    n_times = n_halvings((height, width), min_side_px) if kind is np.uint16 else 0
     # Odd sides are rounded up at their end, which need not be their end when the film is upright.
-    even = not (height % 2 or width % 2)
-    halved = min_side_px and even and can_be_halved((height, width), min_side_px)
-    n = 2 if halved and kind is np.uint16 else 1
-    pixels = np.empty((height // n, width // n), kind)
-    for top in range(0, height, BAND_ROWS):
-        bottom = min(top + BAND_ROWS, height)
-        band = np.asarray(image.crop((0, top, width, bottom))).astype(kind, copy=False)
-        pixels[top // n : bottom // n] = halve(band) if n == 2 else band
-    return pixels
+    while (height | width) % (1 << n_times):
+        n_times -= 1
+    return in_bands(
+        height,
+        n_times,
+        lambda top, end: np.asarray(image.crop((0, top, width, end))).astype(kind, copy=False),
+    )
 
 
 def _grey_of_colour(image: Image.Image, file: RadiographFile) -> NDArray[np.uint8]:

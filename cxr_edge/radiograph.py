@@ -8,6 +8,7 @@ import hashlib
 import stat
 import threading
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ MAX_PIXELS = 80_000_000  # three times the largest detectors (about 25 megapixel
 # A greyscale film saved as RGB has equal channels but for JPEG rounding and a coloured marker;
 # the mean spread between its channels stays under this many grey levels of 255.
 MAX_COLOUR_SPREAD = 6.0
-# Pixels are worked on in bands of so many rows, which stay in a core's cache; an even number.
+# Pixels are worked on in bands of so many rows, which stay in a core's cache; a power of two.
 BAND_ROWS = 64
 
 _EXPORT_AGAIN = "Export the radiograph again as a single greyscale JPEG, PNG or DICOM file."
@@ -153,19 +154,43 @@ def halve(pixels: NDArray[Any]) -> NDArray[Any]:
     uint16 stays so; anything else becomes float32, because cv2 would round it to its 8 bits. An odd
     side is rounded up, as libjpeg does it: the last row or column counts twice.
     """
-    n_rows, n_columns = pixels.shape
-    kind = np.uint16 if pixels.dtype == np.uint16 else np.float32
-    means: NDArray[Any] = np.empty((-(-n_rows // 2), -(-n_columns // 2)), kind)
-    for start in range(0, n_rows, BAND_ROWS):
-        band: NDArray[Any] = pixels[start : start + BAND_ROWS].astype(kind, copy=False)
-        if len(band) % 2 or n_columns % 2:
-            odd = len(band) % 2, n_columns % 2
-            band = np.asarray(cv2.copyMakeBorder(band, 0, odd[0], 0, odd[1], cv2.BORDER_REPLICATE))
-        half = (band.shape[1] // 2, len(band) // 2)
-        means[start // 2 : start // 2 + half[1]] = cv2.resize(
-            band, half, interpolation=cv2.INTER_AREA
-        )
-    return means
+    return in_bands(len(pixels), 1, lambda top, end: pixels[top:end])
+
+
+def n_halvings(shape: tuple[int, ...], min_side_px: int) -> int:
+    """How often `in_bands` can halve a film whose shorter side is to keep min_side_px; 0: never."""
+    n_times, side = 0, min(shape)
+    while min_side_px and side // 2 >= min_side_px and 2 << n_times <= BAND_ROWS:
+        n_times, side = n_times + 1, -(-side // 2)
+    return n_times
+
+
+def in_bands(n_rows: int, n_times: int, rows: Callable[[int, int], NDArray[Any]]) -> NDArray[Any]:
+    """A film of so many rows, halved n_times while it is made, so that it is never held whole.
+
+    rows: makes the rows from its first number to before its second, as (rows, columns).
+    """
+    film: NDArray[Any] = np.empty(0)
+    for top in range(0, n_rows, BAND_ROWS):
+        band = rows(top, min(top + BAND_ROWS, n_rows))
+        for _ in range(n_times):
+            band = _halve_band(band)
+        if not top:
+            film = np.empty((-(-n_rows // (1 << n_times)), band.shape[1]), band.dtype)
+        first = top >> n_times
+        film[first : first + len(band)] = band
+    return film
+
+
+def _halve_band(band: NDArray[Any]) -> NDArray[Any]:
+    if band.dtype != np.uint16:
+        band = band.astype(np.float32, copy=False)
+    n_rows, n_columns = band.shape
+    if n_rows % 2 or n_columns % 2:
+        odd = n_rows % 2, n_columns % 2
+        band = np.asarray(cv2.copyMakeBorder(band, 0, odd[0], 0, odd[1], cv2.BORDER_REPLICATE))
+    half = (band.shape[1] // 2, band.shape[0] // 2)
+    return np.asarray(cv2.resize(band, half, interpolation=cv2.INTER_AREA))
 
 
 def check_n_pixels(n_rows: int, n_columns: int) -> None:

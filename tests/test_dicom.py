@@ -41,7 +41,7 @@ from pydicom.uid import (
 
 from cxr_edge.errors import RefusedError, UnreadableError
 from cxr_edge.preprocess import squash
-from cxr_edge.radiograph import RadiographFile, decode_radiograph
+from cxr_edge.radiograph import RadiographFile, decode_radiograph, halve, n_halvings
 
 FILM = film()
 FILM_12 = FILM.astype(np.uint16) * 16 + np.arange(80, dtype=np.uint16)[np.newaxis] % 16
@@ -448,6 +448,87 @@ def test_means_taken_on_the_way_are_those_of_the_whole_film(
     assert halved.full_shape == whole.full_shape == shape
     small, right = (255 / r.white * squash(r.pixels, 32, 32, r.full_shape) for r in (halved, whole))
     np.testing.assert_allclose(small, right, rtol=0, atol=0.3)
+
+
+@pytest.mark.parametrize("min_side_px", [64, 32, 1])
+@pytest.mark.parametrize("shape", [(192, 160), (301, 133), (128, 257)])
+@pytest.mark.parametrize(
+    ("bits", "dtype", "attributes"),
+    [
+        pytest.param(12, np.uint16, {}, id="nothing to clip"),
+        pytest.param(12, np.uint16, {"WindowCenter": 2000, "WindowWidth": 1500}, id="clipped"),
+        pytest.param(12, np.uint16, {"WindowCenter": 2000, "WindowWidth": 300}, id="narrow"),
+        pytest.param(
+            12,
+            np.uint16,
+            {"WindowCenter": 2000, "WindowWidth": 900, "VOILUTFunction": "SIGMOID"},
+            id="sigmoid",
+        ),
+        pytest.param(12, np.int16, {"WindowCenter": 0, "WindowWidth": 2500}, id="signed"),
+        pytest.param(16, np.uint16, {}, id="16 bits"),
+        pytest.param(8, np.uint8, {"WindowCenter": 100, "WindowWidth": 99}, id="8 bits"),
+    ],
+)
+def test_film_is_halved_as_often_as_it_can_be_after_its_window(
+    bits: int, dtype: type, attributes: dict[str, Any], shape: tuple[int, int], min_side_px: int
+) -> None:
+    unsigned = film(*shape).astype(np.int32) << (bits - 8)
+    data = dicom((unsigned - (2048 if dtype is np.int16 else 0)).astype(dtype), bits, **attributes)
+    file = RadiographFile(Path("film"), data, "")
+    reduced, whole = decode_radiograph(file, min_side_px), decode_radiograph(file)
+    expected = whole.pixels
+    for _ in range(n_halvings(shape, min_side_px)):
+        expected = halve(expected)
+    assert reduced.full_shape == whole.full_shape == shape
+    assert reduced.white == whole.white
+    np.testing.assert_array_equal(reduced.pixels, expected)
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_means_are_of_clipped_pixels_not_clipped_means(photometric: str) -> None:
+    # Of every four pixels one is far above the window, which ends at 2048, and three are black:
+    # a quarter of white. Their own mean, 1024, would lie in the middle of the window.
+    stored = np.zeros((200, 160), np.uint16)
+    stored[::2, ::2] = 4095
+    data = dicom(stored, 12, photometric, WindowCenter=1024, WindowWidth=2049)
+    radiograph = decode_radiograph(RadiographFile(Path("film"), data, ""), 80)
+    assert radiograph.pixels.shape == (100, 80)
+    shown = 0.75 if photometric == "MONOCHROME1" else 0.25
+    np.testing.assert_allclose(radiograph.pixels / radiograph.white, shown, atol=1 / 2048)
+
+
+@pytest.mark.parametrize("row", [3, 150, 299])
+@pytest.mark.parametrize("min_side_px", [0, 80, 40])
+def test_overlay_in_the_unused_bits_of_any_row_is_not_in_the_means(
+    min_side_px: int, row: int
+) -> None:
+    stored = film(300, 160).astype(np.uint16) * 16
+    overlay = stored.copy()
+    overlay[row, 20:30] |= 1 << 13
+    with_it, without = (
+        decode_radiograph(RadiographFile(Path("film"), dicom(pixels, 12), ""), min_side_px)
+        for pixels in (overlay, stored)
+    )
+    np.testing.assert_array_equal(with_it.pixels, without.pixels)
+
+
+@pytest.mark.parametrize(("center", "shown"), [(-5000, 1), (9000, 0)])
+def test_window_beside_all_pixels_shows_nothing(center: int, shown: int) -> None:
+    data = dicom(FILM_12, 12, WindowCenter=center, WindowWidth=2000)
+    assert (display(data) == shown).all()
+
+
+def test_bytes_after_the_pixels_are_left_alone() -> None:
+    data = dicom(FILM_12, 12, PixelData=FILM_12.tobytes() + bytes(80 * 2))
+    np.testing.assert_array_equal(decode(data).pixels, FILM_12)
+
+
+def test_pixels_of_the_file_are_never_written_to() -> None:
+    data = dicom(FILM_12, 12, "MONOCHROME1", WindowCenter=2000, WindowWidth=3000)
+    before = bytes(bytearray(data))
+    for min_side_px in (0, 20):
+        decode_radiograph(RadiographFile(Path("film"), data, ""), min_side_px)
+    assert data == before
 
 
 # Files that are no frontal chest radiograph

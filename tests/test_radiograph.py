@@ -21,7 +21,10 @@ from cxr_edge.radiograph import (
     MAX_FILE_BYTES,
     RadiographFile,
     decode_radiograph,
+    halve,
+    in_bands,
     looks_like_dicom,
+    n_halvings,
     open_radiograph,
     quiet,
     read_radiograph,
@@ -91,14 +94,66 @@ def test_16_bit_pixels_keep_every_level(data: bytes) -> None:
 def test_16_bit_images_are_halved_where_so_many_pixels_are_not_needed() -> None:
     data = encode(FILM_16, "PNG")
     file = RadiographFile(Path("film"), data, "")
-    for side, n in ((0, 1), (41, 1), (40, 2)):
+    for side, n in ((0, 1), (41, 1), (40, 2), (21, 2), (20, 4), (10, 8)):
         radiograph = decode_radiograph(file, side)
         means = FILM_16.reshape(96 // n, n, 80 // n, n).mean((1, 3))
-        np.testing.assert_allclose(radiograph.pixels, means, atol=0.5)
+        np.testing.assert_allclose(radiograph.pixels, means, atol=0.5 * np.log2(n))
         assert radiograph.pixels.dtype == np.uint16
         assert radiograph.full_shape == (96, 80)
+    # An odd side is never halved, nor one that would be odd after a halving.
     odd = RadiographFile(Path("film"), encode(FILM_16[:-1], "PNG"), "")
     np.testing.assert_array_equal(decode_radiograph(odd, 1).pixels, FILM_16[:-1])
+    odd_half = RadiographFile(Path("film"), encode(FILM_16[:-2], "PNG"), "")
+    assert decode_radiograph(odd_half, 1).pixels.shape == (47, 40)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_reduced_16_bit_image_is_upright_and_keeps_its_full_shape(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = RadiographFile(Path("film"), encode(FILM_16, "PNG", exif=exif), "")
+    whole, reduced = decode_radiograph(file), decode_radiograph(file, 20)
+    assert reduced.full_shape == whole.full_shape == whole.pixels.shape
+    rows, columns = reduced.pixels.shape
+    means = whole.pixels.reshape(rows, 4, columns, 4).mean((1, 3))
+    np.testing.assert_allclose(reduced.pixels, means, atol=1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("shape", [(1, 1), (96, 80), (127, 131), (129, 3), (300, 77), (513, 260)])
+def test_film_made_in_bands_is_halved_as_the_whole_film(
+    shape: tuple[int, int], dtype: type
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
+    expected = pixels
+    for n_times in range(5):
+        banded = in_bands(len(pixels), n_times, lambda top, end: pixels[top:end])
+        np.testing.assert_array_equal(banded, expected)
+        assert banded.dtype == expected.dtype
+        expected = halve(expected)
+
+
+def test_odd_sides_are_halved_with_their_last_pixels_counted_twice() -> None:
+    pixels = np.array([[0, 2, 10], [4, 6, 20], [8, 12, 40]], np.uint16)
+    assert halve(pixels).tolist() == [[3, 15], [10, 40]]
+
+
+@pytest.mark.parametrize(
+    ("shape", "min_side_px", "n_times"),
+    [
+        ((2000, 2500), 448, 2),
+        ((2500, 1792), 448, 2),
+        ((2500, 1790), 448, 1),
+        ((895, 2500), 448, 0),
+        ((896, 2500), 448, 1),
+        ((2000, 2500), 0, 0),
+        ((3, 3), 1, 2),  # 3, 2, 1
+    ],
+)
+def test_film_is_halved_while_its_shorter_side_keeps_enough(
+    shape: tuple[int, int], min_side_px: int, n_times: int
+) -> None:
+    assert n_halvings(shape, min_side_px) == n_times
 
 
 def test_rare_tiff_that_pillow_cannot_read_is_an_error() -> None:
