@@ -78,6 +78,8 @@ def squash(
         method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         grey = grey.astype(np.float32, copy=False)
         return np.asarray(cv2.resize(grey, (width, height), interpolation=method), np.float32)
+    if grey.dtype == np.uint16:
+        grey = grey.astype(np.float32)  # which cv2 filters in a third of the time
     full_height, full_width = full_shape or pixels.shape
     times = round(max(full_height, full_width) / max(grey.shape))
     across, down = full_width / (times * width), full_height / (times * height)

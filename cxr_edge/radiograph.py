@@ -31,7 +31,7 @@ _EXPORT_AGAIN = "Export the radiograph again as a single greyscale JPEG, PNG or 
 _COPY_AGAIN = "Copy the file again from its source."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Radiograph:
     """One radiograph as it should be looked at: 0 is black, `white` is white.
 
@@ -51,7 +51,7 @@ class Radiograph:
     full_shape: tuple[int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RadiographFile:
     """The bytes of a file and their digest, before anything is believed about them."""
 
