@@ -148,7 +148,9 @@ def test_ctrl_c_ends_predict_with_whole_rows_and_exit_code_1(films, tiny_model_p
         os.link(film, films / f"{i:04}.png")
     csv_path = tmp_path / "results.csv"
     options = ("--csv", csv_path, "--workers", "2", "--model", tiny_model_path)
-    process = run_module("predict", films, *options)
+    # What a shell starts in the background passes over Ctrl-C, and so do its children.
+    heeds = {} if os.name == "nt" else {"preexec_fn": heed_ctrl_c}
+    process = run_module("predict", films, *options, **heeds)
     n_rows = len(wait_for_rows(csv_path, 3, process))
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
@@ -238,6 +240,10 @@ def run_module(*arguments: object, **options) -> subprocess.Popen:
         cwd=Path(__file__).parents[1],
         **options,
     )
+
+
+def heed_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for_rows(path: Path, n: int, process: subprocess.Popen) -> list[dict[str, str]]:
