@@ -39,10 +39,8 @@ def over_blocks(model: onnx.ModelProto) -> onnx.ModelProto:
         ]
     )
     blocks = f"{INPUT_NAME}_blocks"
-    for node in graph.node:
-        for place, name in enumerate(node.input):
-            if name == INPUT_NAME:
-                node.input[place] = blocks
+    reader = next(node for node in graph.node if INPUT_NAME in node.input)
+    reader.input[0] = blocks
     graph.node.insert(
         0,
         helper.make_node(
@@ -54,17 +52,15 @@ def over_blocks(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _first_convolution(graph: onnx.GraphProto) -> onnx.NodeProto | None:
     """The quantized convolution that alone reads the input, where it can be written so."""
-    makers = {node.output[0]: node for node in graph.node}
-    readers = [node for node in graph.node if INPUT_NAME in node.input]
-    if len(readers) != 1 or readers[0].op_type != "QuantizeLinear":
-        return None
-    for conv in graph.node:
-        if conv.op_type != "Conv" or conv.input[1] not in makers:
-            continue
-        rounded = makers.get(conv.input[0])
-        if rounded is not None and rounded.input[0] == readers[0].output[0]:
-            return conv if _fits(conv, graph.input[0]) else None
-    return None
+    name = INPUT_NAME
+    for kind in ("QuantizeLinear", "DequantizeLinear", "Conv"):
+        readers = [node for node in graph.node if name in node.input]
+        if [node.op_type for node in readers] != [kind]:
+            return None
+        conv, name = readers[0], readers[0].output[0]
+    makers = {node.output[0]: node.op_type for node in graph.node}
+    in_int8 = makers.get(conv.input[1]) == "DequantizeLinear"
+    return conv if in_int8 and _fits(conv, graph.input[0]) else None
 
 
 def _fits(conv: onnx.NodeProto, source: onnx.ValueInfoProto) -> bool:

@@ -60,6 +60,18 @@ def test_what_would_not_be_the_same_is_left_as_it_is(how: dict[str, int | list[i
     assert over_blocks(model) is model
 
 
+@pytest.mark.parametrize("reads", [INPUT_NAME, "rounded", "x"])
+def test_an_input_that_others_read_too_is_left_as_it_is(reads: str) -> None:
+    model = one_convolution(3, 1)
+    kind = "DequantizeLinear" if reads == "rounded" else "Identity"
+    inputs = [reads, "step", "zero"] if reads == "rounded" else [reads]
+    model.graph.node.append(helper.make_node(kind, inputs, ["as it is"]))
+    model.graph.output.add().CopyFrom(
+        helper.make_tensor_value_info("as it is", TensorProto.FLOAT, [None] * 4)
+    )
+    assert over_blocks(model) is model
+
+
 @pytest.mark.parametrize("name", sorted(set(NETWORKS) - set(STRIDED)))
 def test_networks_that_begin_otherwise_are_left_as_they_are(name: str) -> None:
     model = int8(name)
