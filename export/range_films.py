@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import click
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -40,13 +41,15 @@ def read_range_films(folder: Path, spec: InputSpec, n: int) -> NDArray[np.float3
         try:
             films.append(prepare(read_radiograph(paths[i], min_side_px(spec)), spec))
         except RadiographError:
-            continue  # counted below
+            continue  # told below
     if len(films) < MIN_FILMS:
         raise ExportError(
             f"Only {len(films)} of {len(at)} files in {folder} can be used for the int8 ranges; "
             f"at least {MIN_FILMS} are needed.",
             "Add films like those that the model is to read.",
         )
+    if unused := len(at) - len(films):
+        click.echo(f"{unused} of {len(at)} range films cannot be used.", err=True)
     return np.stack(films)
 
 

@@ -4,8 +4,6 @@ import onnx
 from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-FP32, FP16 = "fp32", "fp16"
-
 
 def to_fp16(fp32: onnx.ModelProto) -> onnx.ModelProto:
     """Half precision inside, for CUDA; inputs and outputs stay float32."""

@@ -62,10 +62,13 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
         read_range_films(tmp_path / "none", SPEC, 256)
 
 
-def test_films_that_cannot_be_read_do_not_count(tmp_path: Path) -> None:
+def test_films_that_cannot_be_read_do_not_count_and_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = folder_of(tmp_path / "films", MIN_FILMS)
     (folder / "broken.png").write_bytes(b"no film")
     assert len(read_range_films(folder, SPEC, 256)) == MIN_FILMS
+    assert "1 of 33 range films cannot be used" in capsys.readouterr().err
     (folder / "000.png").write_bytes(b"no film either")
     with pytest.raises(ExportError, match=r"Only 31 of 33 files"):
         read_range_films(folder, SPEC, 256)
