@@ -6,7 +6,10 @@ CxrEdgeError                exit code 1
 │   └── RefusedError            status "refused": it was read, and is nothing the model may judge
 ├── ModelError              4   the model file cannot be trusted or does not load
 ├── DeviceError             5   the requested execution provider cannot be had
-└── RecordError             6   the results cannot be written
+├── RecordError             6   the results cannot be written
+│   └── LedgerError             the ledger cannot be used
+├── BusyError               7   another watcher reads the folder
+└── SettingsError           2   a setting is wrong
 
 Usage errors exit with 2, as click's own do.
 """
@@ -68,3 +71,19 @@ class RecordError(CxrEdgeError):
     """The results cannot be written where they were asked for."""
 
     exit_code = 6
+
+
+class LedgerError(RecordError):
+    """The ledger cannot be opened, read or written."""
+
+
+class BusyError(CxrEdgeError):
+    """Another watcher reads the folder."""
+
+    exit_code = 7
+
+
+class SettingsError(CxrEdgeError):
+    """A configuration file or option that cannot be used."""
+
+    exit_code = 2

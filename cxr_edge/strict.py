@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 _T = TypeVar("_T")
@@ -33,7 +34,7 @@ def from_data(kind: type[_T], data: Any, where: str = "") -> _T:
 
 def _typed(hint: Any, value: Any, name: str) -> Any:
     """`value` as a dataclass, tuple, Mapping, finite float (an int will do), or exactly int, str or
-    bool.
+    bool; as a Path, which an empty text leaves out where it may be None.
 
     Raises TypeError that names the key.
     """
@@ -49,6 +50,8 @@ def _typed(hint: Any, value: Any, name: str) -> Any:
             )
     elif origin is Mapping and isinstance(value, dict):
         return {key: _typed(args[1], item, f"{name}.{key}") for key, item in value.items()}
+    elif hint in (Path, Path | None) and isinstance(value, str):
+        return Path(value) if value or hint is Path else None
     # By exact type: a bool is an int too.
     elif hint is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
         return float(value)
