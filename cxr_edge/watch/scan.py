@@ -1,0 +1,209 @@
+"""What lies in a watched folder now, and which of it the ledger does not know as it is."""
+
+import heapq
+import os
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from ..ledger import DONE, Ledger
+from ..reading import may_be_radiograph
+from .settle import Look
+
+# So many files are waited for at a time; those beyond are found by a later scan, so that a folder
+# of any size takes the same memory.
+MAX_CANDIDATES = 10_000
+_MAX_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which files of the folder are read. Patterns (*, ?, [...]) are matched, whatever their case,
+    against the path below the folder, with / between its parts, and against the bare name."""
+
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    subfolders: bool = True
+
+    def takes(self, name: str) -> bool:
+        """name: of the file below the folder."""
+        names = (name.replace(os.sep, "/").casefold(), name.rpartition(os.sep)[2].casefold())
+        if self.include and not _matches(names, self.include):
+            return False
+        return not _matches(names, self.exclude)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A file that may have to be read. name: as the ledger has it; file_id, state: there, 0 and ""
+    where it is new, has changed or is back."""
+
+    path: Path
+    name: str
+    look: Look
+    file_id: int
+    state: str
+
+
+@dataclass(frozen=True)
+class Scan:
+    """candidates: the first ones of them in the order asked for, of n_candidates in all.
+
+    answered: films in state "read", which wait for their row or for their place.
+    """
+
+    candidates: list[Candidate]
+    n_candidates: int
+    n_links: int
+    answered: list[Candidate]
+    took_s: float
+
+
+@dataclass
+class Scanner:
+    """Lists a folder again and again, in a thread of its own: a share may not answer for minutes.
+
+    ledger: for this thread alone. name_of: a path below the folder as the ledger has it.
+    passed_over: whether a file, as it looks, needs no candidate, as it is in hand already.
+    keeps_ctime: whether the folder's file system tells when a file was last renamed or replaced.
+    """
+
+    folder: Path
+    ledger: Ledger
+    folder_id: int
+    wanted: Wanted
+    name_of: Callable[[str], str]
+    passed_over: Callable[[Path, Look], bool] = lambda *_: False
+    newest_first: bool = False
+    keeps_ctime: bool = True
+    _no_radiographs: dict[str, Look] = field(default_factory=dict)
+    _n_links: int = 0
+
+    def scan(self) -> Scan:
+        """Raises OSError where the folder cannot be listed, and LedgerError."""
+        started_s = time.perf_counter()
+        sign = -1 if self.newest_first else 1
+        self._n_links = 0
+        n_candidates, answered = 0, []
+        # The first ones are kept: the heap has the last of them on top, to be pushed out.
+        heap: list[tuple[int, str, Candidate]] = []
+        for one in self._changed():
+            if one.state == "read":
+                answered.append(one)
+                continue
+            n_candidates += 1
+            item = (-sign * one.look.modified_ns, one.name, one)
+            if len(heap) < MAX_CANDIDATES:
+                heapq.heappush(heap, item)
+            elif item > heap[0]:
+                heapq.heapreplace(heap, item)
+        ordered = sorted(
+            (one for *_, one in heap), key=lambda c: (sign * c.look.modified_ns, c.name)
+        )
+        took_s = time.perf_counter() - started_s
+        return Scan(ordered, n_candidates, self._n_links, answered, took_s)
+
+    def examine(self, path: Path) -> Candidate | None:
+        """One file that an event was about; None where there is nothing to do."""
+        relative = path.relative_to(self.folder)
+        parts, name = relative.parts, str(relative)
+        if any(part.startswith(".") for part in parts) or not self.wanted.takes(name):
+            return None
+        if len(parts) > 1 and (not self.wanted.subfolders or _below_link(self.folder, parts[:-1])):
+            return None
+        try:
+            status = path.lstat()
+        except OSError:
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        return self._candidate(str(path), name, look_of(status, self.keeps_ctime))
+
+    def look(self, path: Path) -> Look:
+        """Raises OSError."""
+        return look_of(path.lstat(), self.keeps_ctime)
+
+    def _changed(self) -> Iterator[Candidate]:
+        for path, name, status in self._files(str(self.folder), ""):
+            candidate = self._candidate(path, name, look_of(status, self.keeps_ctime))
+            if candidate is not None:
+                yield candidate
+
+    def _candidate(self, path: str, name: str, look: Look) -> Candidate | None:
+        if self._no_radiographs.get(path) == look:
+            return None
+        known_as = self.name_of(name)
+        file = self.ledger.file(self.folder_id, known_as)
+        file_id, state = 0, ""
+        if file is not None and file.look == look:
+            if file.state in DONE:
+                return None
+            if file.state != "gone":
+                file_id, state = file.id, file.state
+        found = Path(path)
+        if self.passed_over(found, look):
+            return None
+        if file is None and not may_be_radiograph(found):
+            if len(self._no_radiographs) >= _MAX_REMEMBERED:
+                self._no_radiographs.clear()
+            self._no_radiographs[path] = look
+            return None
+        return Candidate(found, known_as, look, file_id, state)
+
+    def _files(self, folder: str, below: str) -> Iterator[tuple[str, str, os.stat_result]]:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                # Hidden files are a system's own (.DS_Store, ._film.jpg) or half-copied.
+                if entry.name.startswith("."):
+                    continue
+                name = below + entry.name
+                try:
+                    if entry.is_symlink() or _is_junction(entry):
+                        self._n_links += 1
+                    elif entry.is_dir(follow_symlinks=False):
+                        if self.wanted.subfolders:
+                            yield from self._subfolder(entry, name)
+                    elif entry.is_file(follow_symlinks=False) and self.wanted.takes(name):
+                        yield entry.path, name, entry.stat(follow_symlinks=False)
+                except FileNotFoundError:  # gone between listing and looking
+                    continue
+
+    def _subfolder(
+        self, entry: "os.DirEntry[str]", name: str
+    ) -> Iterator[tuple[str, str, os.stat_result]]:
+        try:
+            yield from self._files(entry.path, name + os.sep)
+        except PermissionError:
+            # It is tried, and gets a row of its own if it stays so: nobody is to believe it read.
+            yield entry.path, name, entry.stat(follow_symlinks=False)
+
+
+def look_of(status: os.stat_result, keeps_ctime: bool) -> Look:
+    # On Windows st_ctime is when the file was made, and a copy may keep that of the original.
+    ctime_ns = status.st_ctime_ns if keeps_ctime and sys.platform != "win32" else 0
+    return Look(status.st_size, status.st_mtime_ns, ctime_ns)
+
+
+def _matches(names: Sequence[str], patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern.casefold()) for pattern in patterns for name in names)
+
+
+def _below_link(folder: Path, parts: Sequence[str]) -> bool:
+    path = folder
+    for part in parts:
+        path = path / part
+        if path.is_symlink():
+            return True
+    return False
+
+
+def _is_junction(entry: "os.DirEntry[str]") -> bool:
+    """A folder that stands for another one, on Windows (os.DirEntry.is_junction: Python 3.12)."""
+    if sys.platform != "win32":
+        return False
+    status = entry.stat(follow_symlinks=False)
+    return status.st_reparse_tag == stat.IO_REPARSE_TAG_MOUNT_POINT
