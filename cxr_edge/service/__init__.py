@@ -1,0 +1,1 @@
+"""`cxr-edge watch` as a service: a systemd unit, or a service of Windows."""
