@@ -12,7 +12,17 @@ import click
 
 from .errors import CxrEdgeError, RecordError
 
-COMMANDS = ("predict", "watch", "model", "benchmark", "doctor")
+COMMANDS = (
+    "predict",
+    "watch",
+    "status",
+    "model",
+    "export-csv",
+    "reprocess",
+    "benchmark",
+    "doctor",
+    "service",
+)
 
 
 class _Commands(click.Group):
@@ -26,7 +36,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return super().get_command(ctx, cmd_name)
-        command: click.Command = import_module(f".commands.{cmd_name}", __package__).command
+        module = cmd_name.replace("-", "_")
+        command: click.Command = import_module(f".commands.{module}", __package__).command
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -67,10 +78,10 @@ def cli(verbose: bool) -> None:
 
     Not for diagnostic use.
     """
+    talk = logging.StreamHandler(sys.stderr)
+    talk.setLevel(logging.INFO if verbose else logging.WARNING)  # a log file may take more
     logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(message)s",
-        stream=sys.stderr,
+        level=talk.level, format="%(asctime)s %(levelname)s %(message)s", handlers=[talk]
     )
     # It logs what it stumbles over in damaged files; their rows say it once and better.
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)

@@ -9,8 +9,9 @@ import errno
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,18 @@ class Unfinished:
 
 
 @dataclass(frozen=True)
+class Bearer:
+    """A file with a film. name: below the folder, or the pseudonym of that. sha256: of what it
+    last held."""
+
+    file_id: int
+    folder: Path
+    name: str
+    moved_to: Path | None
+    sha256: str
+
+
+@dataclass(frozen=True)
 class View:
     """A CSV file, and how far a folder's predictions are in it."""
 
@@ -91,7 +104,10 @@ class View:
 
 @dataclass(frozen=True)
 class Watcher:
-    """A running `cxr-edge watch`, as it last said itself. Times are UTC, ISO 8601."""
+    """A running `cxr-edge watch`, as it last said itself. Times are UTC, ISO 8601.
+
+    heatmaps, moved_to, failed_to: folders that it writes to; "" where it does not.
+    """
 
     folder: str
     host: str
@@ -105,6 +121,19 @@ class Watcher:
     csv: str
     n_waiting: int
     trouble: str
+    heatmaps: str = ""
+    moved_to: str = ""
+    failed_to: str = ""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A film that was put off or has failed: when, and the stable word for why. name: of its
+    file."""
+
+    at: datetime
+    code: str
+    name: str
 
 
 class Ledger:
@@ -240,6 +269,25 @@ class Ledger:
             *(state, self._stamp(), file_id),
         )
 
+    def release_unseen(self, folder_id: int, seen: Container[str]) -> None:
+        """Files that were to be read and that no scan finds any more have gone.
+
+        seen: the names of those that it does find.
+        """
+        rows = self._all(
+            "SELECT id, name FROM files WHERE folder_id = ? AND state IN ('seen', 'settled') "
+            "AND owner = ''",
+            folder_id,
+        )
+        with self.transaction():
+            for file_id, name in rows:
+                if os.fsdecode(name) not in seen:
+                    self._run(
+                        "UPDATE files SET state = 'gone', changed_at = ? "
+                        "WHERE id = ? AND state IN ('seen', 'settled')",
+                        *(self._stamp(), file_id),
+                    )
+
     def put_off(self, file_id: int, code: str) -> None:
         """A reading that may heal did not succeed; the file is tried again later."""
         self._run(
@@ -261,7 +309,7 @@ class Ledger:
             folder_id, said_id, said_sha256 = self._one(
                 "SELECT folder_id, prediction_id, sha256 FROM files WHERE id = ?", file_id
             )
-            known = self._known(result)
+            known = self._known(folder_id, result)
             replaced = said_id is not None and said_sha256 != result.sha256
             if known is not None and not replaced:
                 prediction_id, source, known_file_id = known
@@ -390,10 +438,12 @@ class Ledger:
         until: datetime | None = None,
         model: str = "",
         status: str = "",
+        latest: bool = False,
     ) -> Iterator[Prediction]:
         """In the order in which they were made. until: before that time.
 
-        model: as its rows name it, its name alone, or its sha256 or the beginning of that.
+        model: as its rows name it, its name alone, or its sha256 or the beginning of that. latest:
+        of each film only the last of those that all else allows.
         """
         conditions: list[str] = ["predictions.id > ?"]
         values: list[Any] = [after_id]
@@ -411,6 +461,14 @@ class Ledger:
                 "(model = ? OR substr(model, 1, ?) = ? OR substr(model_sha256, 1, ?) = ?)"
             )
             values += [model, len(model) + 1, model + " ", max(len(model), 8), model.lower()]
+        if latest:
+            # One of which not even the content is known is told by its file.
+            conditions.append(
+                "predictions.id IN (SELECT max(predictions.id) FROM predictions "
+                f"JOIN folders ON folders.id = folder_id WHERE {' AND '.join(conditions)} "
+                "GROUP BY CASE sha256 WHEN '' THEN file_id ELSE sha256 END)"
+            )
+            values += values
         query = (
             "SELECT predictions.id, folders.path, file_id, source, status, reason, findings, "
             "model, model_sha256, provider, duration_ms, processed_at, sha256, version, patient, "
@@ -421,15 +479,48 @@ class Ledger:
             for row in self._db.execute(query, (*values, limit)):
                 yield _prediction(row)
 
-    def last_prediction_id(self, folder_id: int) -> int:
-        row = self._one("SELECT max(id) FROM predictions WHERE folder_id = ?", folder_id)
+    def last_prediction_id(self, folder_id: int | None = None) -> int:
+        """Of that folder, or of all; 0: there is none."""
+        if folder_id is None:
+            row = self._one("SELECT max(id) FROM predictions")
+        else:
+            row = self._one("SELECT max(id) FROM predictions WHERE folder_id = ?", folder_id)
         return int(row[0] or 0)
 
-    def where(self, file_id: int) -> tuple[str, Path | None, str]:
-        """A file's name below its folder, where it was moved to, and its content's sha256."""
-        row = self._one("SELECT name, moved_to, sha256 FROM files WHERE id = ?", file_id)
-        moved_to = None if row[1] is None else Path(os.fsdecode(row[1]))
-        return os.fsdecode(row[0]), moved_to, str(row[2])
+    def bearers(self, prediction: Prediction) -> list[Bearer]:
+        """The film's file, and then the others of the same content that it answers for."""
+        rows = self._all(
+            "SELECT files.id, folders.path, name, moved_to, sha256 FROM files "
+            "JOIN folders ON folders.id = folder_id WHERE files.id = ? OR prediction_id = ? "
+            "ORDER BY files.id != ?, files.id",
+            *(prediction.file_id, prediction.id, prediction.file_id),
+        )
+        return [
+            Bearer(
+                row[0],
+                Path(os.fsdecode(row[1])),
+                os.fsdecode(row[2]),
+                None if row[3] is None else Path(os.fsdecode(row[3])),
+                row[4],
+            )
+            for row in rows
+        ]
+
+    def has_answer(self, sha256: str, model_sha256: str) -> bool:
+        """Whether that model has read that content, with an outcome that time does not change."""
+        rows = self._all(
+            "SELECT DISTINCT code FROM predictions WHERE sha256 = ? AND model_sha256 = ?",
+            *(sha256, model_sha256),
+        )
+        return any(row[0] not in HEALING_CODES for row in rows)
+
+    def finding_names(self) -> list[str]:
+        """Every finding that any model has ever looked for here."""
+        rows = self._all(
+            "SELECT DISTINCT json_extract(value, '$[0]') FROM predictions, json_each(findings) "
+            "ORDER BY 1"
+        )
+        return [str(row[0]) for row in rows]
 
     # CSV files
 
@@ -527,9 +618,17 @@ class Ledger:
         self._run("DELETE FROM watchers WHERE owner = ?", owner)
         self._run("UPDATE files SET owner = '' WHERE owner = ?", owner)
 
-    def watchers(self) -> list[Watcher]:
-        rows = self._all("SELECT facts FROM watchers ORDER BY owner")
-        return [Watcher(**json.loads(row[0])) for row in rows]
+    def watchers(self, folder_id: int | None = None) -> list[Watcher]:
+        """Of the folder, or of all, in no order."""
+        rows = self._all(
+            "SELECT facts FROM watchers WHERE folder_id = coalesce(?, folder_id)", folder_id
+        )
+        # A later version may say more of itself.
+        known = {field.name for field in fields(Watcher)}
+        return [
+            Watcher(**{name: value for name, value in json.loads(row[0]).items() if name in known})
+            for row in rows
+        ]
 
     def fact(self, name: str) -> str:
         """Something about the ledger as a whole; "" where nothing was said."""
@@ -551,19 +650,104 @@ class Ledger:
         )
         return {"seen": 0, "settled": 0, "read": 0} | dict(rows)
 
+    def folders(self) -> list[tuple[int, Path]]:
+        """Every folder that was ever watched, with its number."""
+        rows = self._all("SELECT id, path FROM folders ORDER BY path")
+        return [(row[0], Path(os.fsdecode(row[1]))) for row in rows]
+
+    def n_put_off(self, folder_id: int) -> int:
+        """How many of the films that wait could not be read before, and are tried again."""
+        row = self._one(
+            "SELECT count(*) FROM files WHERE folder_id = ? AND state = 'settled' AND owner = '' "
+            "AND EXISTS (SELECT 1 FROM attempts WHERE file_id = files.id)",
+            folder_id,
+        )
+        return int(row[0])
+
+    def rows_after(self, folder_id: int, through_id: int) -> tuple[int, datetime | None]:
+        """How many predictions come after that one, and when the first of them was made."""
+        n_rows, first_id = self._one(
+            "SELECT count(*), min(id) FROM predictions WHERE folder_id = ? AND id > ?",
+            *(folder_id, through_id),
+        )
+        if first_id is None:
+            return 0, None
+        row = self._one("SELECT processed_at FROM predictions WHERE id = ?", first_id)
+        return int(n_rows), None if row is None else datetime.fromisoformat(row[0])
+
+    def n_done(self, folder_id: int, since: datetime, until: datetime) -> dict[str, int]:
+        """How many films were positive, negative, refused and failed from one time to before the
+        other; of a film with several answers the last one counts."""
+        rows = self._all(
+            # The plus has the index by time used, not the one of all that the folder ever had.
+            "SELECT file_id, sha256, status, findings FROM predictions WHERE +folder_id = ? "
+            "AND processed_at >= ? AND processed_at < ? ORDER BY id",
+            *(folder_id, _iso(since), _iso(until)),
+        )
+        outcomes = {}
+        for file_id, sha256, status, findings in rows:
+            leading = next(iter(json.loads(findings)), None)
+            if leading is not None:
+                status = "positive" if Finding(*leading).positive else "negative"
+            outcomes[file_id, sha256] = status
+        counts = {"positive": 0, "negative": 0, "refused": 0, "failed": 0}
+        return counts | Counter(outcomes.values())
+
+    def n_copies(self, folder_id: int, since: datetime, until: datetime) -> int:
+        """How many files of that time have the content of another film, and no row of their own."""
+        row = self._one(
+            "SELECT count(*) FROM files JOIN predictions ON predictions.id = prediction_id "
+            "WHERE files.folder_id = ? AND changed_at >= ? AND changed_at < ? "
+            "AND file_id != files.id AND state != 'gone'",
+            *(folder_id, _iso(since), _iso(until)),
+        )
+        return int(row[0])
+
+    def last_done_at(self, folder_id: int) -> datetime | None:
+        """When the last film got its answer."""
+        row = self._one(
+            "SELECT processed_at FROM predictions WHERE folder_id = ? ORDER BY id DESC LIMIT 1",
+            folder_id,
+        )
+        return None if row is None else datetime.fromisoformat(row[0])
+
+    def last_failure(self, folder_id: int) -> Failure | None:
+        """The film that was put off or has failed last."""
+        rows = [
+            self._one(
+                "SELECT processed_at, code, source FROM predictions "
+                "WHERE folder_id = ? AND status = 'failed' ORDER BY id DESC LIMIT 1",
+                folder_id,
+            ),
+            self._one(
+                "SELECT at, code, name FROM attempts JOIN files ON files.id = file_id "
+                "WHERE folder_id = ? ORDER BY attempts.id DESC LIMIT 1",
+                folder_id,
+            ),
+        ]
+        failures = [
+            Failure(datetime.fromisoformat(row[0]), row[1], os.fsdecode(row[2]))
+            for row in rows
+            if row is not None
+        ]
+        return max(failures, key=lambda one: one.at, default=None)
+
     def integrity_trouble(self) -> str:
         """What SQLite finds wrong with the file; "" where it is sound."""
         row = self._one("PRAGMA integrity_check")
         return "" if row[0] == "ok" else str(row[0])
 
-    def _known(self, result: Result) -> tuple[int, bytes, int] | None:
-        """The last prediction by the same model of the same content, but for what may heal."""
+    def _known(self, folder_id: int, result: Result) -> tuple[int, bytes, int] | None:
+        """The last prediction by the same model of the same content, but for what may heal.
+
+        In the same folder: another one has a CSV of its own, which would lack the film.
+        """
         if not result.sha256 or result.code in HEALING_CODES:
             return None
         rows = self._all(
             "SELECT id, source, file_id, code FROM predictions "
-            "WHERE sha256 = ? AND model_sha256 = ? ORDER BY id DESC",
-            *(result.sha256, result.model_sha256),
+            "WHERE sha256 = ? AND model_sha256 = ? AND folder_id = ? ORDER BY id DESC",
+            *(result.sha256, result.model_sha256, folder_id),
         )
         return next(((row[0], row[1], row[2]) for row in rows if row[3] not in HEALING_CODES), None)
 

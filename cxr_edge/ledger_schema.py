@@ -28,8 +28,7 @@ MIGRATIONS = (
         changed_at TEXT NOT NULL,          -- of the state
         UNIQUE (folder_id, name)
     );
-    CREATE INDEX files_by_state ON files (folder_id, state)
-        WHERE state IN ('seen', 'settled', 'read', 'gone');
+    CREATE INDEX files_by_state ON files (folder_id, state);
     CREATE INDEX files_by_prediction ON files (prediction_id);
     CREATE TABLE predictions (
         id INTEGER PRIMARY KEY AUTOINCREMENT,

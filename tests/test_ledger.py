@@ -101,6 +101,12 @@ def test_another_model_or_a_film_in_anothers_place_is_recorded_anew(ledger):
     assert len(list(ledger.predictions())) == 4
 
 
+def test_the_same_film_in_another_folder_is_recorded_there_too(ledger):
+    ledger.record(seen(ledger), LOOK, result())
+    elsewhere = ledger.saw(ledger.folder_id(Path("/elsewhere")), "a.jpg", LOOK)
+    assert ledger.record(elsewhere, LOOK, result()).copy_of is None
+
+
 def test_a_failure_that_may_heal_does_not_stand_for_the_film(ledger):
     lacking = {"status": "failed", "reason": "out_of_memory: x", "findings": ()}
     ledger.record(seen(ledger), LOOK, result(**lacking))
@@ -163,12 +169,9 @@ def test_predictions_are_chosen_by_time_model_and_status(ledger):
 
 
 def test_a_transaction_is_all_or_nothing(ledger):
-    def half_done() -> None:
-        with ledger.transaction():
-            ledger.record(seen(ledger), LOOK, result())
-            raise ZeroDivisionError
-
-    pytest.raises(ZeroDivisionError, half_done)
+    with pytest.raises(ZeroDivisionError), ledger.transaction():
+        ledger.record(seen(ledger), LOOK, result())
+        raise ZeroDivisionError
     assert list(ledger.predictions()) == []
     assert ledger.file(ledger.folder_id(FOLDER), "a.jpg") is None
 

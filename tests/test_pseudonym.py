@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from cxr_edge.errors import SettingsError
+from cxr_edge.ledger import Ledger
 from cxr_edge.watch import pseudonym
-from cxr_edge.watch.pseudonym import Pseudonyms, load_key
+from cxr_edge.watch.pseudonym import Pseudonyms, check_key, load_key
 
 KEY = bytes(range(32))
 posix = pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX")
@@ -129,3 +130,12 @@ def test_a_key_that_every_user_may_read_is_warned_of(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         assert load_key(path) == KEY
     assert "chmod 600" in caplog.text
+
+
+def test_a_ledger_keeps_to_the_key_that_it_was_begun_with(tmp_path):
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        check_key(ledger, Pseudonyms(KEY), tmp_path / "key")
+        check_key(ledger, Pseudonyms(KEY), tmp_path / "key")
+        with pytest.raises(SettingsError, match="Bring that key back"):
+            check_key(ledger, Pseudonyms(KEY[::-1]), tmp_path / "key")
+        check_key(ledger, Pseudonyms(KEY), tmp_path / "key")

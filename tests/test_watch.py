@@ -171,6 +171,16 @@ def test_a_file_that_is_gone_before_it_is_read_leaves_no_row(bench):
     assert sorted(bench.names) == ["1.png", "2.jpg"]
 
 
+def test_a_film_that_went_before_it_was_read_waits_no_longer(bench, tmp_path, tiny_model):
+    bench.watch.n_ahead = 0
+    bench.rounds()
+    assert bench.states()["1.png"] == "seen"
+    bench.stop()
+    (bench.folder / "1.png").unlink()
+    again = Bench(tmp_path, tiny_model).rounds(40)
+    assert again.states() == {"1.png": "gone", "ward 3/2.jpg": "recorded"}
+
+
 class Locked:
     """A CSV view whose file another program holds open until it is released."""
 

@@ -27,8 +27,8 @@ def described(result: "Result") -> str:
     return f"{name}: {outcome(result)} for {leading.name}, score {leading.score}"
 
 
-def printable(path: Path) -> str:
-    """A path as any terminal can print it."""
+def printable(path: Path | str) -> str:
+    """A path, or text that may hold one, as any terminal can print it."""
     encoding = sys.stdout.encoding or "utf-8"
     return str(path).encode(encoding, "backslashreplace").decode(encoding)
 

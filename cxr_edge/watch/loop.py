@@ -400,7 +400,7 @@ class Watch:
             first_s = film.first_failed_s = film.first_failed_s or now_s
             if now_s - first_s < self.settings.retry_for_s:
                 film.n_failures += 1
-                return now_s + min(_LAST_RETRY_S, _FIRST_RETRY_S * 2 ** (film.n_failures - 1))
+                return now_s + min(_LAST_RETRY_S, _FIRST_RETRY_S * 2.0 ** (film.n_failures - 1))
         return None
 
     def _record(
@@ -449,12 +449,16 @@ class Watch:
 
     def _put_away(self, now_s: float) -> None:
         """The films whose rows are written are done, and their files go where they are to go."""
-        if now_s >= self._sweep_due_s:
+        sweeping = now_s >= self._sweep_due_s
+        if sweeping:
             self._sweep_due_s = now_s + _SWEEP_S
             self._put_away_after_id, self._finishing = 0, True
         if not self._finishing:
             return
         try:
+            if sweeping and self._scanned and not self._n_left and not self._folder_away:
+                names = {film.name for film in self._films.values()}
+                self.ledger.release_unseen(self._folder_id, names)
             through_id = self._through_id()
             if self._staying:
                 self.ledger.finish_in_place(self._folder_id, through_id, self._staying)

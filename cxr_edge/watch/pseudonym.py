@@ -14,8 +14,12 @@ import stat
 import sys
 from contextlib import suppress
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 from ..errors import SettingsError
+
+if TYPE_CHECKING:
+    from ..ledger import Ledger
 
 logger = logging.getLogger(__name__)
 _KEY_BYTES = 32  # as many as the hash gives; RFC 2104, 3, advises against fewer
@@ -41,9 +45,26 @@ def load_key(path: Path) -> bytes:
     if len(key) < _KEY_BYTES:
         raise SettingsError(
             f"{path} holds no key: {2 * _KEY_BYTES} or more hexadecimal digits were expected.",
-            "Bring it back from a copy. Or delete it: pseudonyms are then other ones from now on.",
+            "Bring it back from a copy. Without one, delete it and begin a new ledger.",
         )
     return key
+
+
+def check_key(ledger: "Ledger", pseudonyms: "Pseudonyms", path: Path) -> None:
+    """Hold on to the key that a ledger was begun with: by another one every film would be new, and
+    a patient two. path: of the key.
+
+    Raises SettingsError: it is another one. LedgerError.
+    """
+    with ledger.transaction():
+        known = ledger.fact("pseudonym_key")
+        if not known:
+            ledger.set_fact("pseudonym_key", pseudonyms.fingerprint)
+        elif known != pseudonyms.fingerprint:
+            raise SettingsError(
+                f"{path} is not the key that the pseudonyms in {ledger.path} were made with.",
+                "Bring that key back from a copy, or name a new ledger.",
+            )
 
 
 class Pseudonyms:
