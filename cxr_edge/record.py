@@ -1,16 +1,21 @@
 """RECORD: results become rows of a CSV file, or JSON objects."""
 
+import contextlib
 import csv
 import io
 import json
 import logging
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .errors import RecordError
-from .reading import Result
+
+if TYPE_CHECKING:
+    from .reading import Result
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +37,49 @@ COLUMNS = (
 )
 # A spreadsheet takes a cell that starts so for a formula (OWASP ASVS 5, 1.2.10).
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\0")
+_BOM = b"\xef\xbb\xbf"
+# Longer than any row of ours.
+MAX_RECORD_BYTES = 65536
+# Where a row of ours ends, even if a quotation mark too many was set by hand before.
+_ROW_END = re.compile(rb'[,;]"?[0-9a-f]{64}"?\r?\n\Z')
 
 
-def to_row(result: Result) -> dict[str, str]:
+@dataclass(frozen=True)
+class Dialect:
+    """How a CSV file is written. bom: a byte order mark tells Excel that the text is UTF-8."""
+
+    name: str
+    delimiter: str = ","
+    decimal: str = "."
+    bom: bool = False
+
+    @property
+    def bom_bytes(self) -> bytes:
+        return _BOM * self.bom
+
+    @property
+    def header(self) -> bytes:
+        return self.bom_bytes + line(COLUMNS, self)
+
+
+STANDARD = Dialect("standard")
+DIALECTS = {
+    dialect.name: dialect
+    for dialect in (
+        STANDARD,
+        Dialect("excel", bom=True),
+        # As Excel expects it in French, German, Spanish, Portuguese and other languages.
+        Dialect("excel-semicolon", delimiter=";", decimal=",", bom=True),
+    )
+}
+
+
+def to_row(result: "Result", dialect: Dialect = STANDARD) -> dict[str, str]:
     """One CSV row; cells without a value are empty."""
+
+    def number(value: float, n_digits: int) -> str:
+        return f"{value:.{n_digits}f}".replace(".", dialect.decimal)
+
     row = dict.fromkeys(COLUMNS, "")
     row.update(
         file=str(result.source),
@@ -44,7 +88,7 @@ def to_row(result: Result) -> dict[str, str]:
         model=result.model,
         model_sha256=result.model_sha256,
         provider=result.provider,
-        duration_ms=f"{result.duration_ms:.1f}",
+        duration_ms=number(result.duration_ms, 1),
         processed_at=result.processed_at.isoformat(timespec="seconds"),
         sha256=result.sha256,
     )
@@ -52,15 +96,15 @@ def to_row(result: Result) -> dict[str, str]:
         leading = result.findings[0]
         row.update(
             finding=leading.name,
-            probability=f"{leading.probability:.6f}",
+            probability=number(leading.probability, 6),
             score=str(leading.score),
             positive=str(leading.positive).lower(),
-            all_findings="; ".join(f"{f.name}={f.probability:.6f}" for f in result.findings),
+            all_findings="; ".join(f"{f.name}={number(f.probability, 6)}" for f in result.findings),
         )
-    return {name: _defuse(cell) for name, cell in row.items()}
+    return {name: defuse(cell) for name, cell in row.items()}
 
 
-def to_json(result: Result) -> dict[str, Any]:
+def to_json(result: "Result") -> dict[str, Any]:
     """The same facts with JSON's types, and every finding with its threshold."""
     leading = result.findings[0] if result.findings else None
     return {
@@ -89,7 +133,7 @@ def to_json(result: Result) -> dict[str, Any]:
     }
 
 
-def json_text(result: Result) -> str:
+def json_text(result: "Result") -> str:
     """`to_json` on one line; characters that UTF-8 cannot carry are escaped."""
     text = json.dumps(to_json(result), ensure_ascii=False)
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
@@ -102,80 +146,148 @@ class CsvRecord:
     while another program holds it locked, `append` raises and the row may be given again.
     """
 
-    def __init__(self, path: Path, durable: bool = False) -> None:
-        """durable: each row is on the disk, not only in its cache, when `append` returns.
-
-        Raises RecordError: the file has another header, or its folder cannot be written to.
-        """
+    def __init__(self, path: Path, dialect: Dialect = STANDARD) -> None:
+        """Raises RecordError: the file has another header, or its folder cannot be written to."""
         self.path = path
-        self._durable = durable
+        self._dialect = dialect
         if not path.parent.is_dir():
             raise RecordError(f"There is no folder {path.parent}.", "Create it first.")
-        self._append("")  # finds out now whether it can be written
+        append_to(path, b"", dialect)  # finds out now whether it can be written
         self._mend()
 
-    def append(self, result: Result) -> None:
+    def append(self, result: "Result") -> None:
         """Add one row and flush it. Raises RecordError; the row was then not added."""
-        self._append(_line(to_row(result).values()))
-
-    def recorded(self) -> set[tuple[str, str]]:
-        """The (file, sha256) of every row."""
-        text = self._read().decode("utf-8", "replace")
-        return {(row["file"], row["sha256"]) for row in csv.DictReader(io.StringIO(text))}
-
-    def _append(self, line: str) -> None:
-        try:
-            with self.path.open(
-                "a", encoding="utf-8", errors="backslashreplace", newline=""
-            ) as file:
-                if file.tell() == 0:
-                    line = _line(COLUMNS) + line
-                file.write(line)
-                file.flush()
-                if self._durable:
-                    os.fsync(file.fileno())
-        except OSError as exc:
-            raise RecordError(
-                f"{self.path} cannot be written ({exc.strerror}).",
-                "Close it in other programs, and check permission and free space.",
-            ) from exc
+        append_to(self.path, to_line(result, self._dialect), self._dialect)
 
     def _mend(self) -> None:
-        """Check the header, and drop a last row that a power cut left half-written.
-
-        Its film has no row then, so `watch` reads it again.
-        """
-        data = self._read()
-        header = data.partition(b"\n")[0].decode("utf-8", "replace").strip("\r")
-        if header.split(",") != list(COLUMNS):
-            raise RecordError(
-                f"{self.path} is not a result file of this version: its first line is {header!r}.",
-                "Name another file; this one was left untouched.",
-            )
-        whole, torn = _split_torn_row(data)
-        if not torn:
-            return
-        logger.warning("%s ended in a half-written row, now dropped: %r", self.path, torn)
+        """Check the header, and drop a last row that a power cut left half-written."""
         try:
-            with self.path.open("r+b") as file:
-                file.truncate(len(whole))
-        except OSError as exc:
-            raise RecordError(f"{self.path} cannot be written ({exc.strerror}).") from exc
-
-    def _read(self) -> bytes:
-        try:
-            return self.path.read_bytes()
+            with self.path.open("rb") as file:
+                n_whole, last = 0, file.readline(MAX_RECORD_BYTES)
+                refuse_other_header(self.path, last, self._dialect)
+                for record in records(file):
+                    n_whole, last = n_whole + len(last), record
         except OSError as exc:
             raise RecordError(f"{self.path} cannot be read ({exc.strerror}).") from exc
+        if is_torn(last):
+            logger.warning("%s ended in a half-written row, now dropped.", self.path)
+            cut_to(self.path, n_whole)
 
 
-def _split_torn_row(data: bytes) -> tuple[bytes, bytes]:
-    """Whole rows, and what follows the last of them."""
-    end = data.rfind(b"\n") + 1
-    # A line break inside quotes ends no row.
-    while data.count(b'"', 0, end) % 2:
-        end = data.rfind(b"\n", 0, end - 1) + 1
-    return data[:end], data[end:]
+def to_line(result: "Result", dialect: Dialect) -> bytes:
+    """A result's row as it stands in the file."""
+    return line(to_row(result, dialect).values(), dialect)
+
+
+def line(cells: Iterable[str], dialect: Dialect) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, delimiter=dialect.delimiter, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+def append_to(path: Path, rows: bytes, dialect: Dialect, durable: bool = False) -> int:
+    """Append whole rows, below a header where the file is new; returns its size in bytes.
+
+    durable: they are on the disk, not only in its cache, when it returns.
+    Raises RecordError; what was written of them is then taken back.
+    """
+    try:
+        with path.open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                rest = memoryview(rows if before else dialect.header + rows)
+                while rest:
+                    rest = rest[file.write(rest) :]
+                if durable:
+                    os.fsync(file.fileno())
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    file.truncate(before)
+                raise
+            return file.tell()
+    except OSError as exc:
+        raise cannot_be_written(path, exc) from exc
+
+
+def cut_to(path: Path, n_bytes: int) -> None:
+    """Drop what follows. Raises RecordError."""
+    try:
+        with path.open("r+b") as file:
+            file.truncate(n_bytes)
+    except OSError as exc:
+        raise cannot_be_written(path, exc) from exc
+
+
+def cut_zeros(path: Path, dialect: Dialect) -> int:
+    """Drop the zeros at the end of a file of ours, which a file system puts for what a power cut
+    kept it from writing; returns its size. Raises OSError, RecordError."""
+    with path.open("rb") as file:
+        first = file.read(len(dialect.header)).rstrip(b"\0").removeprefix(_BOM)
+        size = end = file.seek(0, os.SEEK_END)
+        if not dialect.header.removeprefix(_BOM).startswith(first):
+            return size
+        while end:
+            start = max(0, end - MAX_RECORD_BYTES)
+            file.seek(start)
+            block = file.read(end - start).rstrip(b"\0")
+            end = start + len(block)
+            if block:
+                break
+    if end < size:
+        logger.warning("%s ended in zeros, as a power cut leaves them; they are dropped.", path)
+        cut_to(path, end)
+    return end
+
+
+def refuse_other_header(path: Path, first: bytes, dialect: Dialect) -> None:
+    """Raises RecordError where a CSV's first line is not this dialect's header; a byte order mark
+    may be there or not, as spreadsheets and editors please."""
+    text = first.removeprefix(_BOM).decode("utf-8", "replace").rstrip("\r\n")
+    bare = text.replace('"', "")  # some spreadsheets quote every cell
+    if bare.split(dialect.delimiter) == list(COLUMNS):
+        return
+    for other in DIALECTS.values():
+        same_bom = other.bom == first.startswith(_BOM)
+        if bare.split(other.delimiter) == list(COLUMNS) and (same_bom or other.delimiter != ","):
+            raise RecordError(
+                f"{path} was written with --csv-dialect {other.name}.",
+                "Use that dialect, or name another file; this one was left untouched.",
+            )
+    raise RecordError(
+        f"{path} is not a result file of this version: its first line is {text[:200]!r}.",
+        "Name another file, or move this one away; it was left untouched.",
+    )
+
+
+def records(file: BinaryIO) -> Iterator[bytes]:
+    """A CSV's rows from where the file stands, with the line breaks inside their quotation marks.
+
+    The last one may be torn.
+    """
+    record = b""
+    for part in iter(lambda: file.readline(MAX_RECORD_BYTES), b""):
+        record += part
+        if len(record) > MAX_RECORD_BYTES or not is_torn(record):
+            yield record
+            record = b""
+    if record:
+        yield record
+
+
+def is_torn(record: bytes) -> bool:
+    """Whether a row lacks its end. A line break inside quotation marks ends no row."""
+    if not record.endswith(b"\n"):
+        return True
+    return record.count(b'"') % 2 == 1 and not _ROW_END.search(record[-80:])
+
+
+def cells_of(record: bytes, dialect: Dialect) -> list[str]:
+    """The cells of a row; empty where it is none."""
+    text = io.StringIO(record.decode("utf-8", "replace"), newline="")
+    try:
+        return next(csv.reader(text, delimiter=dialect.delimiter), [])
+    except csv.Error:
+        return []
 
 
 def refuse_inside(path: Path, folder: Path) -> None:
@@ -187,11 +299,12 @@ def refuse_inside(path: Path, folder: Path) -> None:
         )
 
 
-def _line(cells: Iterable[str]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()
+def cannot_be_written(path: Path, exc: OSError) -> RecordError:
+    return RecordError(
+        f"{path} cannot be written ({exc.strerror}).",
+        "Close it in other programs, and check permission and free space.",
+    )
 
 
-def _defuse(cell: str) -> str:
+def defuse(cell: str) -> str:
     return "'" + cell if cell.startswith(_FORMULA_STARTS) else cell

@@ -1,6 +1,7 @@
 """RECORD: rows that survive a spreadsheet, a power cut and another program's lock."""
 
 import csv
+import errno
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,16 @@ import pytest
 from cxr_edge.errors import RecordError
 from cxr_edge.interpret import Finding
 from cxr_edge.reading import Result
-from cxr_edge.record import COLUMNS, CsvRecord, json_text, refuse_inside, to_json, to_row
+from cxr_edge.record import (
+    COLUMNS,
+    DIALECTS,
+    STANDARD,
+    CsvRecord,
+    json_text,
+    refuse_inside,
+    to_json,
+    to_row,
+)
 
 FINDINGS = (Finding("pneumonia", 0.876543, 0.5), Finding("effusion", 0.1, 0.4))
 
@@ -114,16 +124,117 @@ def test_a_file_that_is_not_text_is_left_untouched(tmp_path):
     assert path.read_bytes() == b"\xff\xfe\x00\x01"
 
 
-def test_a_row_cut_by_a_power_failure_is_dropped_and_its_film_forgotten(tmp_path, caplog):
+def test_a_row_cut_by_a_power_failure_is_dropped(tmp_path, caplog):
     path = tmp_path / "r.csv"
-    record = CsvRecord(path, durable=True)
+    record = CsvRecord(path)
     record.append(result("1.jpg"))
     whole = path.read_bytes()
     record.append(result("ü2.jpg"))
     path.write_bytes(path.read_bytes()[:-30])
-    assert CsvRecord(path).recorded() == {("1.jpg", "a" * 64)}
+    CsvRecord(path)
     assert path.read_bytes() == whole
     assert "half-written row" in caplog.text
+    assert "2.jpg" not in caplog.text  # a film's name may be a patient's
+
+
+def test_a_quotation_mark_set_by_hand_costs_no_row(tmp_path):
+    path = tmp_path / "r.csv"
+    record = CsvRecord(path)
+    for number in range(3):
+        record.append(result(f"{number}.jpg"))
+    edited = path.read_bytes().replace(b"0.jpg", b'"0.jpg')
+    path.write_bytes(edited)
+    CsvRecord(path)
+    assert path.read_bytes() == edited
+
+
+def test_a_header_without_its_line_break_is_written_anew(tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_bytes(STANDARD.header[:-1])
+    CsvRecord(path).append(result("1.jpg"))
+    assert [row["file"] for row in rows(path)] == ["1.jpg"]
+
+
+def test_a_full_disk_leaves_no_half_row(tmp_path, monkeypatch):
+    """The row was not added: the disk took 20 bytes of it, and those are taken back."""
+    path = tmp_path / "r.csv"
+    record = CsvRecord(path)
+    whole = path.read_bytes()
+    opened = Path.open
+
+    class Full:
+        def __init__(self, file):
+            self.file, self.n_left = file, 20
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+        def write(self, data):
+            if not self.n_left:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            n_bytes = self.file.write(data[: self.n_left])
+            self.n_left -= n_bytes
+            return n_bytes
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda self, *a, **k: Full(opened(self, *a, **k)))
+        with pytest.raises(RecordError, match="No space left"):
+            record.append(result())
+    assert path.read_bytes() == whole
+    record.append(result("1.jpg"))
+    assert [row["file"] for row in rows(path)] == ["1.jpg"]
+
+
+def test_excel_with_decimal_commas_reads_numbers_and_letters(tmp_path):
+    path = tmp_path / "r.csv"
+    CsvRecord(path, DIALECTS["excel-semicolon"]).append(result("肺 ü;1.jpg"))
+    CsvRecord(path, DIALECTS["excel-semicolon"]).append(result("=cmd.jpg"))
+    data = path.read_bytes()
+    assert data.startswith(b"\xef\xbb\xbffile;status;") and data.count(b"\xef\xbb\xbf") == 1
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        first, second = csv.DictReader(file, delimiter=";")
+    assert (first["file"], second["file"]) == ("肺 ü;1.jpg", "'=cmd.jpg")
+    assert (first["probability"], first["duration_ms"]) == ("0,876543", "12,3")
+    assert first["all_findings"] == "pneumonia=0,876543; effusion=0,100000"
+
+
+def test_the_other_excel_differs_by_its_byte_order_mark_alone(tmp_path):
+    CsvRecord(tmp_path / "e.csv", DIALECTS["excel"]).append(result())
+    CsvRecord(tmp_path / "s.csv").append(result())
+    with_mark = (tmp_path / "e.csv").read_bytes()
+    assert with_mark == b"\xef\xbb\xbf" + (tmp_path / "s.csv").read_bytes()
+    CsvRecord(tmp_path / "e.csv").append(result())  # an editor may have put it there
+    assert len(rows(tmp_path / "e.csv")) == 2
+
+
+@pytest.mark.parametrize(
+    ("has", "asked"),
+    [("excel", "excel-semicolon"), ("standard", "excel-semicolon"), ("excel-semicolon", "excel")],
+)
+def test_a_csv_of_another_dialect_is_named_and_left_untouched(tmp_path, has, asked):
+    path = tmp_path / "r.csv"
+    CsvRecord(path, DIALECTS[has]).append(result())
+    before = path.read_bytes()
+    with pytest.raises(RecordError, match=f"was written with --csv-dialect {has}\\."):
+        CsvRecord(path, DIALECTS[asked])
+    assert path.read_bytes() == before
+
+
+def test_the_option_and_the_settings_offer_every_dialect():
+    from cxr_edge.commands.options import dialect_option
+    from cxr_edge.watch.settings import CsvSettings
+
+    choices = list(DIALECTS)
+    option = dialect_option(lambda: None).__click_params__[0]
+    assert list(option.type.choices) == choices
+    offered = CsvSettings.__dataclass_fields__["dialect"].metadata["choices"]
+    assert list(offered) == choices
 
 
 def test_a_cut_through_a_letter_is_mended_too(tmp_path):

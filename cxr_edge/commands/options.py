@@ -19,6 +19,7 @@ Exit codes:
   4  the model file cannot be used
   5  the requested device cannot be had
   6  the results cannot be written
+  7  another watcher reads the folder
 """
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -54,6 +55,42 @@ def reading_options(command: _F) -> _F:
 def csv_option(**more: Any) -> Callable[[_F], _F]:
     """--csv, the file that rows are appended to."""
     return click.option("--csv", "csv_path", type=click.Path(path_type=Path), **more)
+
+
+dialect_option = click.option(
+    "--csv-dialect",
+    type=click.Choice(["standard", "excel", "excel-semicolon"]),
+    help="How the CSV is written: excel begins with a byte order mark; excel-semicolon, for "
+    "French, German, Spanish and the like, also has ; between cells and decimal commas.",
+)
+ledger_option = click.option(
+    "--ledger",
+    "ledger_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The ledger, if not this user's own.",
+)
+
+
+def selection_options(command: _F) -> _F:
+    """The options that say which films of a ledger are meant; --model is each command's own."""
+    day = click.DateTime(["%Y-%m-%d"])
+    for option in (
+        click.option(
+            "--status",
+            type=click.Choice(["ok", "refused", "failed"]),
+            help="Films with this outcome.",
+        ),
+        click.option("--finding", default="", metavar="NAME", help="Films positive for it."),
+        click.option("--until", type=day, metavar="DATE", help="Read on this day or before it."),
+        click.option(
+            "--since", type=day, metavar="DATE", help="Read on this day (2026-11-21) or after it."
+        ),
+        click.option(
+            "--folder", type=click.Path(path_type=Path), help="Films of this watched folder."
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def chosen_model(

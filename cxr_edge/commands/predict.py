@@ -13,6 +13,7 @@ from .options import (
     NOT_FOR_DIAGNOSIS,
     chosen_model,
     csv_option,
+    dialect_option,
     for_all_findings,
     json_option,
     reading_options,
@@ -39,6 +40,7 @@ Examples:
 )
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @csv_option(help="Append one row per radiograph to this file.")
+@dialect_option
 @json_option
 @click.option(
     "--heatmap",
@@ -59,6 +61,7 @@ Examples:
 def command(
     paths: tuple[Path, ...],
     csv_path: Path | None,
+    csv_dialect: str | None,
     as_json: bool,
     heatmap_path: Path | None,
     n_workers: int | None,
@@ -77,7 +80,7 @@ def command(
         films = expand(paths)
         if not films:
             raise click.UsageError(f"No radiograph in {', '.join(map(str, paths))}.")
-        record = _csv_record(csv_path) if csv_path else None
+        record = _csv_record(csv_path, csv_dialect) if csv_path else None
         heatmaps = _heatmap_folder(heatmap_path, paths) if heatmap_path else None
         # Several films keep the cores busier than several threads on one film.
         n_threads = 1 if n_cores() == 1 or min(n_workers or n_cores(), len(films)) > 1 else 0
@@ -121,10 +124,10 @@ def _batching(model: "Model", n_films: int, n_workers: int | None) -> "tuple[Mod
     return together, n_workers or n_workers_for(together)
 
 
-def _csv_record(path: Path) -> "CsvRecord":
-    from ..record import CsvRecord
+def _csv_record(path: Path, dialect: str | None) -> "CsvRecord":
+    from ..record import DIALECTS, CsvRecord
 
-    return CsvRecord(path)
+    return CsvRecord(path, DIALECTS[dialect or "standard"])
 
 
 def _heatmap_folder(path: Path, films: tuple[Path, ...]) -> "HeatmapFolder":
