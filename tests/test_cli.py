@@ -187,7 +187,11 @@ def test_the_threshold_can_be_moved(films, tiny_model_path):
         (["predict", "film.png", "--csv", "foreign.csv"], 6, "not a result file"),
         (["watch", "no folder", "--csv", "r.csv"], 2, "does not exist"),
         (["watch", "."], 2, "Missing option '--csv'"),
-        (["watch", ".", "--csv", "r.csv"], 6, "lies inside"),
+        (["watch", ".", "--csv", "r.csv"], 2, "lies inside"),
+        (["watch"], 2, "Name the FOLDER to watch, or a --config file"),
+        (["watch", "empty folder", "--csv", "none/r.csv"], 6, "There is no folder"),
+        (["watch", "empty folder", "--csv", "foreign.csv"], 6, "not a result file"),
+        (["watch", "--config", "wrong.toml"], 2, "unknown colour"),
     ],
 )
 def test_a_users_mistake_is_a_message_and_an_exit_code(
@@ -197,6 +201,7 @@ def test_a_users_mistake_is_a_message_and_an_exit_code(
     make_film(tmp_path / "film.png")
     (tmp_path / "empty folder").mkdir()
     (tmp_path / "foreign.csv").write_text("name\nA\n")
+    (tmp_path / "wrong.toml").write_text("folder = 'films'\ncolour = 'red'\n")
     outcome = invoke(*arguments)
     assert outcome.exit_code == exit_code
     assert message in outcome.stderr
@@ -277,7 +282,7 @@ def test_watch_reads_what_comes_and_stops_cleanly_on_a_signal(
 
 def test_a_killed_watch_loses_and_repeats_nothing(films, tmp_path, tiny_model_path):
     for i in range(40):
-        make_film(films / f"{i:02}.png", 100 + i)
+        make_film(films / f"{i:02}.png", 100 + i, side=256)
     target = tmp_path / "r.csv"
     command = ("watch", films, "--csv", target, "--model", tiny_model_path)
     for n in (5, 20, 42):
@@ -286,7 +291,7 @@ def test_a_killed_watch_loses_and_repeats_nothing(films, tmp_path, tiny_model_pa
         process.kill()
         process.communicate()
     names = sorted(Path(row["file"]).name for row in rows(target))
-    assert names == sorted(path.name for path in films.iterdir())
+    assert names == sorted(path.name for path in films.glob("[!.]*"))
 
 
 def test_the_samples_give_what_they_gave_when_they_were_made(tmp_path):

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cxr_edge import ledger_schema
 from cxr_edge.errors import LedgerError
 from cxr_edge.interpret import Finding
-from cxr_edge.ledger import Ledger
+from cxr_edge.ledger import Ledger, schema
 from cxr_edge.radiograph import Identifiers
 from cxr_edge.reading import Result
 from cxr_edge.watch.settle import Look
@@ -203,13 +202,24 @@ def test_a_newer_ledger_is_refused_and_left_untouched(tmp_path):
     path = tmp_path / "ledger.db"
     Ledger(path).close()
     with sqlite3.connect(path) as db:
-        db.execute(f"PRAGMA user_version = {ledger_schema.SCHEMA_VERSION + 1}")
+        db.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
     db.close()
     before = path.read_bytes()
     with pytest.raises(LedgerError, match="schema version 2; this cxr-edge knows versions up to 1"):
         Ledger(path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["ledger.db"]
+
+
+def test_the_database_of_another_program_is_left_untouched(tmp_path):
+    path = tmp_path / "places.sqlite"
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE bookmarks (url TEXT)")
+    db.close()
+    before = path.read_bytes()
+    with pytest.raises(LedgerError, match="not a ledger"):
+        Ledger(path)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("content", [b"name,ward\nA,3\n", b"SQLite format 3\0" + b"\1" * 90])
@@ -226,11 +236,11 @@ def test_an_older_ledger_is_brought_up_to_date_with_all_it_has(tmp_path, monkeyp
     with Ledger(path) as ledger:
         ledger.record(seen(ledger), LOOK, result())
     step = "CREATE TABLE verdicts (id INTEGER PRIMARY KEY);"
-    monkeypatch.setattr("cxr_edge.ledger.MIGRATIONS", (*ledger_schema.MIGRATIONS, step))
-    monkeypatch.setattr("cxr_edge.ledger.SCHEMA_VERSION", 2)
+    monkeypatch.setattr("cxr_edge.ledger.database.MIGRATIONS", (*schema.MIGRATIONS, step))
+    monkeypatch.setattr("cxr_edge.ledger.database.SCHEMA_VERSION", 2)
     with Ledger(path) as ledger:
         assert next(ledger.predictions()).result == result()
-        assert ledger._all("SELECT * FROM verdicts") == []
+        assert ledger.all("SELECT * FROM verdicts") == []
     with Ledger(path) as ledger:
         assert ledger._schema_version() == 2
 
@@ -239,8 +249,8 @@ def test_a_migration_that_fails_changes_nothing(tmp_path, monkeypatch):
     path = tmp_path / "ledger.db"
     Ledger(path).close()
     step = "CREATE TABLE verdicts (id INTEGER PRIMARY KEY);\nCREATE TABLE files (x);"
-    monkeypatch.setattr("cxr_edge.ledger.MIGRATIONS", (*ledger_schema.MIGRATIONS, step))
-    monkeypatch.setattr("cxr_edge.ledger.SCHEMA_VERSION", 2)
+    monkeypatch.setattr("cxr_edge.ledger.database.MIGRATIONS", (*schema.MIGRATIONS, step))
+    monkeypatch.setattr("cxr_edge.ledger.database.SCHEMA_VERSION", 2)
     with pytest.raises(LedgerError, match="already exists"):
         Ledger(path)
     monkeypatch.undo()

@@ -418,9 +418,9 @@ def test_a_folder_whose_name_is_not_unicode_is_told_of_as_any_other(site, tmp_pa
 def test_what_a_later_version_says_of_itself_besides_is_passed_over(site):
     site.beat()
     with site.ledger.transaction():
-        (row,) = site.ledger._all("SELECT facts FROM watchers")
+        (row,) = site.ledger.all("SELECT facts FROM watchers")
         facts = json.dumps(json.loads(row[0]) | {"mood": "good"})
-        site.ledger._run("UPDATE watchers SET facts = ?", facts)
+        site.ledger.run("UPDATE watchers SET facts = ?", facts)
     assert site.look().folders[0].watcher.pid == 4711
 
 

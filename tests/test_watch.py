@@ -135,7 +135,7 @@ def test_what_may_heal_is_tried_again_and_gets_one_row(bench):
     del bench.readers.becomes[film]
     bench.rounds(40)
     assert sorted(bench.names) == ["1.png", "2.jpg"]
-    (row,) = bench.ledger._all("SELECT count(*), min(code) FROM attempts")
+    (row,) = bench.ledger.all("SELECT count(*), min(code) FROM attempts")
     assert row == (n_tries, "no_permission")
 
 

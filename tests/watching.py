@@ -154,7 +154,7 @@ class Bench:
         return [Path(row["file"]).name for row in self.rows]
 
     def states(self) -> dict[str, str]:
-        rows = self.ledger._all("SELECT name, state FROM files ORDER BY name")
+        rows = self.ledger.all("SELECT name, state FROM files ORDER BY name")
         return {name.decode("utf-8", "surrogateescape"): state for name, state in rows}
 
 
