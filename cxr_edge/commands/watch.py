@@ -205,13 +205,14 @@ def run(settings: "Settings", stopping: threading.Event, *, check: bool = False)
             rotate: Any = csv.rotate
             view = CsvView(csv.path, settings.folder, ledger, DIALECTS[csv.dialect], rotate)
             view.check()
+        if check:
+            click.echo("Everything is right to start.", err=True)
+            return 0
         click.echo(
             f"Watching {printable(settings.folder)}, writing {printable(csv.path or ledger.path)}. "
             f"{model.card.label} on {model.provider}. Ctrl-C to stop.\n{NOT_FOR_DIAGNOSIS}",
             err=True,
         )
-        if check:
-            return 0
 
         wake = threading.Event()
         is_local = kind_of(settings.folder) == "local"
@@ -303,7 +304,7 @@ def run(settings: "Settings", stopping: threading.Event, *, check: bool = False)
         notify("STOPPING=1")
         ledger.forget_watcher(watch.owner)
         n_waiting = watch.n_waiting
-        click.echo(f"Stopped. {progress.n_read} radiographs read, {n_waiting} wait.", err=True)
+        click.echo(f"Stopped. {progress.n_read} read, {n_waiting} wait.", err=True)
         if watch.trouble:
             raise RecordError(watch.trouble, "What is in the ledger comes with the next start.")
     return 0
