@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .errors import CxrEdgeError, RefusedError, UnreadableError
-    from .interpret import Finding
     from .model import Model, load_model
-    from .reading import Result, predict
+    from .reading import predict
+    from .result import Finding, Result
 
 __version__ = "0.1.0"
 __all__ = [

@@ -11,8 +11,8 @@ from typing import IO
 from .csv_view import midnight
 from .errors import RecordError, SettingsError
 from .ledger import Ledger, Prediction
-from .radiograph import Identifiers
 from .record import COLUMNS, Dialect, cannot_be_written, defuse, line, to_row
+from .result import Identifiers
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from .radiograph import (
     refuse_colour,
     refuse_frames,
 )
+from .result import Identifiers
 
 # Modality (0008,0060) of projection radiographs and of films that were scanned or exported.
 # An absent modality is let through: many clinics' exports lack it.
@@ -67,6 +68,24 @@ def decode_dicom(file: RadiographFile, min_side_px: int = 0) -> Radiograph:
     # damaged data.
     except Exception as exc:
         raise corrupt(exc) from exc
+
+
+def identifiers(data: bytes) -> Identifiers:
+    """Whose film it is, and which; as far as the header tells, each of at most 64 characters."""
+    tags = ["PatientID", "StudyInstanceUID", "SOPInstanceUID"]
+    try:
+        with quiet:
+            header = pydicom.dcmread(
+                io.BytesIO(data), force=True, stop_before_pixels=True, specific_tags=list(tags)
+            )
+            found = [str(header.get(name) or "") for name in tags]
+    except MemoryError:
+        raise
+    # As in decode_dicom, which says what is wrong with the file.
+    except Exception:
+        return Identifiers()
+    shown = ("".join(filter(str.isprintable, text)).strip()[:64] for text in found)
+    return Identifiers(*shown)
 
 
 def _check_header(dataset: pydicom.Dataset, has_pixels: bool) -> None:

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .interpret import Finding
 from .model_card import SOFTMAX, InputSpec, ModelCard
 from .radiograph import Radiograph
+from .result import Finding
 
 LONG_SIDE_PX = 640
 # Log odds above the operating point at which the colour is full. One scale for all films and

@@ -6,7 +6,8 @@ from glob import has_magic
 from pathlib import Path
 
 from .errors import RecordError
-from .reading import DICOM_SUFFIXES, IMAGE_SUFFIXES, Result
+from .reading import DICOM_SUFFIXES, IMAGE_SUFFIXES
+from .result import Result
 
 
 class HeatmapFolder:

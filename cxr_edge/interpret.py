@@ -1,35 +1,13 @@
 """INTERPRET: logits become findings, judged by the card's operating points."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .model_card import SOFTMAX, ModelCard
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One finding in one radiograph; positive is probability >= threshold.
-
-    threshold: None for "no finding", which some models give a probability of its own and which is
-    never positive.
-    """
-
-    name: str
-    probability: float
-    threshold: float | None
-
-    @property
-    def positive(self) -> bool:
-        return self.threshold is not None and self.probability >= self.threshold
-
-    @property
-    def score(self) -> int:
-        """The probability as a whole number from 0 to 100."""
-        return round(100 * self.probability)
+from .result import Finding
 
 
 def to_probability(

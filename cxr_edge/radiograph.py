@@ -200,10 +200,26 @@ def check_n_pixels(n_rows: int, n_columns: int) -> None:
 
 
 def corrupt(exc: Exception) -> UnreadableError:
-    """The error for data that ends too early or does not decode."""
+    """The error for data that ends too early or does not decode.
+
+    Raises MemoryError where that is all that went wrong.
+    """
+    if is_out_of_memory(exc):
+        raise MemoryError from exc
     return UnreadableError(
         "corrupt", f"The image is damaged or cut short ({_one_line(exc)}).", _COPY_AGAIN
     )
+
+
+def is_out_of_memory(exc: BaseException) -> bool:
+    """OpenCV says it in its own way."""
+    return isinstance(exc, MemoryError) or (
+        isinstance(exc, cv2.error) and getattr(exc, "code", 0) == cv2.Error.StsNoMem
+    )
+
+
+def out_of_memory() -> UnreadableError:
+    return UnreadableError("out_of_memory", "This machine has too little memory for the file.", "")
 
 
 def refuse_colour() -> RefusedError:

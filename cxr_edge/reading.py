@@ -5,24 +5,30 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from .errors import RadiographError
-from .interpret import Finding, interpret
+from .interpret import interpret
 from .model import Model
+from .model_card import InputSpec
 from .preprocess import min_side_px, prepare
 from .radiograph import (
     Radiograph,
     decode_radiograph,
+    is_out_of_memory,
     looks_like_dicom,
     open_radiograph,
+    out_of_memory,
     read_radiograph,
 )
+from .result import Finding, Identifiers, Result
 
 if TYPE_CHECKING:
     from .heatmap import Overlay
@@ -38,26 +44,48 @@ DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 N_AHEAD = 64
 
 
-@dataclass(frozen=True)
-class Result:
-    """What became of one radiograph: findings (leading one first), or the reason for none.
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """A film after READ and PREPARE.
 
-    status: "ok", "refused" (it was read, and may not be judged) or "failed" (it was not read).
-    sha256 is empty where not even the file's bytes could be had. overlays: the findings drawn over
-    the film, where they were asked for.
+    inputs: (1, C, H, W), what the network takes. radiograph: where findings are to be drawn over
+    it. identifiers: where they were asked for.
     """
 
-    source: Path
-    status: str
-    reason: str
-    findings: tuple[Finding, ...]
-    model: str
-    model_sha256: str
-    provider: str
-    duration_ms: float
-    processed_at: datetime
     sha256: str
-    overlays: "tuple[Overlay, ...]" = ()
+    inputs: NDArray[np.float32]
+    radiograph: Radiograph | None
+    identifiers: Identifiers = field(default_factory=Identifiers)
+
+
+class FilmReader(Protocol):
+    """READ and PREPARE: in this process, or in another (isolation.Decoder).
+
+    sha256: of the film that was read last, as soon as its bytes could be had.
+    """
+
+    sha256: str
+
+    def read(self, path: Path) -> Decoded:
+        """Raises RadiographError."""
+
+
+class _Here:
+    """READ and PREPARE in this process; draw: Decoded.radiograph is wanted."""
+
+    def __init__(self, spec: InputSpec, draw: bool) -> None:
+        self.sha256 = ""
+        self._spec = spec
+        self._draw = draw
+
+    def read(self, path: Path) -> Decoded:
+        self.sha256 = ""
+        file = open_radiograph(path)
+        self.sha256 = file.sha256
+        radiograph = decode_radiograph(file, min_side_px(self._spec))
+        del file  # as large as its pixels, and not needed beside them
+        inputs = prepare(radiograph, self._spec)
+        return Decoded(self.sha256, inputs, radiograph if self._draw else None)
 
 
 def predict(
@@ -70,21 +98,9 @@ def predict(
     (RefusedError).
     """
     radiograph = read_radiograph(Path(path), min_side_px(model.card.input))
-    return _judge(radiograph, model, thresholds, False)[0]
-
-
-def _judge(
-    radiograph: Radiograph, model: Model, thresholds: Mapping[str, float] | None, draw: bool
-) -> "tuple[tuple[Finding, ...], tuple[Overlay, ...]]":
     inputs = prepare(radiograph, model.card.input)  # (1, C, H, W)
-    if not draw:
-        logits = model.infer(inputs)[0]  # (K,)
-        return interpret(logits, model.card, thresholds), ()
-    from .heatmap import draw_overlays
-
-    logits, heatmaps = (arrays[0] for arrays in model.infer_with_heatmaps(inputs))
-    findings = interpret(logits, model.card, thresholds)
-    return findings, draw_overlays(radiograph, logits, heatmaps, findings, model.card)
+    logits = model.infer(inputs)[0]  # (K,)
+    return interpret(logits, model.card, thresholds)
 
 
 def predict_result(
@@ -94,21 +110,26 @@ def predict_result(
 
     draw: with the findings drawn over the film.
     """
+    return result_by(_Here(model.card.input, draw), path, model, thresholds)
+
+
+def result_by(
+    reader: FilmReader, path: Path, model: Model, thresholds: Mapping[str, float] | None = None
+) -> Result:
+    """The Result of a film that `reader` reads, drawn where that gives its radiograph."""
     started = time.perf_counter()
-    sha256, status, reason = "", "ok", ""
+    status, reason = "ok", ""
     findings: tuple[Finding, ...] = ()
     overlays: tuple[Overlay, ...] = ()
     try:
-        file = open_radiograph(path)
-        sha256 = file.sha256
-        radiograph = decode_radiograph(file, min_side_px(model.card.input))
-        del file  # as large as its pixels, and not needed beside them
-        findings, overlays = _judge(radiograph, model, thresholds, draw)
+        findings, overlays = _judge(reader.read(path), model, thresholds)
     except RadiographError as exc:
         status, reason = exc.status, str(exc)
     # A film so large that this machine cannot hold it fails alone; the next one goes on.
-    except MemoryError:
-        status, reason = "failed", "out_of_memory: This machine has too little memory for the file."
+    except (MemoryError, cv2.error) as exc:
+        if not is_out_of_memory(exc):
+            raise
+        status, reason = "failed", str(out_of_memory())
     return Result(
         source=path,
         status=status,
@@ -119,9 +140,22 @@ def predict_result(
         provider=model.provider,
         duration_ms=(time.perf_counter() - started) * 1000,
         processed_at=datetime.now(UTC),
-        sha256=sha256,
+        sha256=reader.sha256,
         overlays=overlays,
     )
+
+
+def _judge(
+    film: Decoded, model: Model, thresholds: Mapping[str, float] | None
+) -> "tuple[tuple[Finding, ...], tuple[Overlay, ...]]":
+    if film.radiograph is None:
+        logits = model.infer(film.inputs)[0]  # (K,)
+        return interpret(logits, model.card, thresholds), ()
+    from .heatmap import draw_overlays
+
+    logits, heatmaps = (arrays[0] for arrays in model.infer_with_heatmaps(film.inputs))
+    findings = interpret(logits, model.card, thresholds)
+    return findings, draw_overlays(film.radiograph, logits, heatmaps, findings, model.card)
 
 
 def predict_contained(
@@ -133,18 +167,23 @@ def predict_contained(
     # The one broad except: whatever one film does, the next one is read.
     except Exception as exc:
         logger.exception("%s", path)
-        return Result(
-            source=path,
-            status="failed",
-            reason=f"internal_error: {type(exc).__name__}: {exc}. Please report this film's kind.",
-            findings=(),
-            model=model.card.label,
-            model_sha256=model.sha256,
-            provider=model.provider,
-            duration_ms=0.0,
-            processed_at=datetime.now(UTC),
-            sha256="",
-        )
+        return internal_error(path, model, exc)
+
+
+def internal_error(path: Path, model: Model, exc: Exception) -> Result:
+    """The Result of a film at which this program itself failed."""
+    return Result(
+        source=path,
+        status="failed",
+        reason=f"internal_error: {type(exc).__name__}: {exc}. Please report this film's kind.",
+        findings=(),
+        model=model.card.label,
+        model_sha256=model.sha256,
+        provider=model.provider,
+        duration_ms=0.0,
+        processed_at=datetime.now(UTC),
+        sha256="",
+    )
 
 
 def read_results(
@@ -198,7 +237,7 @@ def find_radiographs(folder: Path) -> Iterator[Path]:
     A suffix of an image or of DICOM is enough; any other file is looked into for DICOM's mark.
     Raises OSError where the folder itself cannot be listed.
     """
-    yield from sorted(path for path in _files_below(folder) if _may_be_radiograph(path))
+    yield from sorted(path for path in _files_below(folder) if may_be_radiograph(path))
 
 
 def expand(paths: Iterable[Path]) -> list[Path]:
@@ -243,7 +282,7 @@ def _files_below(folder: Path) -> Iterable[Path]:
                 yield Path(entry.path)
 
 
-def _may_be_radiograph(path: Path) -> bool:
+def may_be_radiograph(path: Path) -> bool:
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES | DICOM_SUFFIXES | OTHER_IMAGE_SUFFIXES:
         return True

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from .errors import RecordError
 
 if TYPE_CHECKING:
-    from .reading import Result
+    from .result import Result
 
 logger = logging.getLogger(__name__)
 

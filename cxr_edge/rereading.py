@@ -12,8 +12,8 @@ from .errors import RecordError
 from .isolation import Limits
 from .ledger import Ledger, Prediction
 from .model import Model
-from .reading import HEALING_CODES, Result
 from .record import DIALECTS
+from .result import HEALING_CODES, Result
 from .watch.readers import Readers, Reading
 from .watch.scan import look_of
 from .watch.settle import Look

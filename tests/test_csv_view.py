@@ -13,10 +13,9 @@ import pytest
 
 from cxr_edge.csv_view import CsvView
 from cxr_edge.errors import LedgerError, RecordError
-from cxr_edge.interpret import Finding
 from cxr_edge.ledger import Ledger
-from cxr_edge.reading import Result
 from cxr_edge.record import COLUMNS, DIALECTS, STANDARD, CsvRecord, to_line
+from cxr_edge.result import Finding, Result
 from cxr_edge.watch.settle import Look
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -12,11 +12,9 @@ from cxr_edge import csv_export
 from cxr_edge.cli import cli
 from cxr_edge.csv_export import Selection
 from cxr_edge.csv_view import CsvView
-from cxr_edge.interpret import Finding
 from cxr_edge.ledger import Ledger
-from cxr_edge.radiograph import Identifiers
-from cxr_edge.reading import Result
 from cxr_edge.record import COLUMNS, STANDARD
+from cxr_edge.result import Finding, Identifiers, Result
 from cxr_edge.watch.settle import Look
 
 FILMS = Path("/films ü")

@@ -16,10 +16,11 @@ from cxr_edge import load_model
 from cxr_edge.cli import cli
 from cxr_edge.errors import ModelError
 from cxr_edge.heatmap import FULL_AT, LONG_SIDE_PX, evidence, overlay
-from cxr_edge.interpret import Finding, interpret
+from cxr_edge.interpret import interpret
 from cxr_edge.model_card import ModelCard
 from cxr_edge.model_file import without_heatmaps
 from cxr_edge.reading import predict_result
+from cxr_edge.result import Finding
 from tests.conftest import SAMPLES, make_film
 from tests.tiny_model import tiny_card, write_tiny_model
 

@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 
 from cxr_edge.errors import LedgerError
-from cxr_edge.interpret import Finding
 from cxr_edge.ledger import Ledger, schema
-from cxr_edge.radiograph import Identifiers
-from cxr_edge.reading import Result
+from cxr_edge.result import Finding, Identifiers, Result
 from cxr_edge.watch.settle import Look
 
 FOLDER = Path("/films ü")

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 
 from cxr_edge.errors import RecordError
-from cxr_edge.interpret import Finding
-from cxr_edge.reading import Result
 from cxr_edge.record import (
     COLUMNS,
     DIALECTS,
@@ -21,6 +19,7 @@ from cxr_edge.record import (
     to_json,
     to_row,
 )
+from cxr_edge.result import Finding, Result
 
 FINDINGS = (Finding("pneumonia", 0.876543, 0.5), Finding("effusion", 0.1, 0.4))
 

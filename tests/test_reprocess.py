@@ -14,9 +14,9 @@ from cxr_edge.csv_export import Selection
 from cxr_edge.csv_view import CsvView
 from cxr_edge.errors import RecordError
 from cxr_edge.ledger import Ledger
-from cxr_edge.radiograph import Identifiers
 from cxr_edge.reading import predict_result
 from cxr_edge.rereading import plan, readers_for, reread
+from cxr_edge.result import Identifiers
 from cxr_edge.watch.scan import look_of
 from cxr_edge.watch.settle import Look
 from tests.conftest import make_film

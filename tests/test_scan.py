@@ -69,6 +69,18 @@ def test_an_event_tells_of_what_a_scan_would_find_and_of_nothing_else(scanner, t
     assert scanner.examine(film) is None
 
 
+def test_an_event_from_a_folder_that_may_no_longer_be_entered_tells_of_nothing(
+    scanner, monkeypatch
+):
+    film = make_film(scanner.folder / "ward" / "a.png")
+
+    def lstat(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "lstat", lstat)
+    assert scanner.examine(film) is None
+
+
 def test_a_folder_that_is_away_is_told(scanner):
     scanner.folder.rmdir()
     with pytest.raises(FileNotFoundError):

@@ -14,9 +14,8 @@ from click.testing import CliRunner
 
 from cxr_edge import status
 from cxr_edge.cli import cli
-from cxr_edge.interpret import Finding
 from cxr_edge.ledger import Ledger, Watcher
-from cxr_edge.reading import Result
+from cxr_edge.result import Finding, Result
 from cxr_edge.status import (
     Disk,
     Folder,

@@ -21,8 +21,8 @@ from .shown import outcome
 
 if TYPE_CHECKING:
     from ..model import Model
-    from ..reading import Result
     from ..rereading import Plan, Tally
+    from ..result import Result
 
 
 @click.command(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from ..reading import Result
+    from ..result import Result
 
 
 def outcome(result: "Result") -> str:

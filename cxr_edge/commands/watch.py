@@ -31,7 +31,7 @@ from .shown import described, printable
 if TYPE_CHECKING:
     from ..ledger import Recorded, Watcher
     from ..model import Model
-    from ..reading import Result
+    from ..result import Result
     from ..watch.pseudonym import Pseudonyms
     from ..watch.readers import Reading
     from ..watch.settings import Settings
@@ -381,7 +381,7 @@ def _disguise(
     settings: "Settings", pseudonyms: "Pseudonyms | None"
 ) -> "Callable[[Reading], Reading]":
     """What replaces names and identifiers before anything is recorded, or told."""
-    from ..radiograph import Identifiers
+    from ..result import Identifiers
 
     def disguised(reading: "Reading") -> "Reading":
         if pseudonyms is None or reading.result is None:

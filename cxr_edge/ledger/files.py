@@ -8,8 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from .. import __version__
-from ..radiograph import Identifiers
-from ..reading import HEALING_CODES, Result
+from ..result import HEALING_CODES, Identifiers, Result
 from ..watch.settle import Look
 from .database import Database, iso, translated, utf8
 from .predictions import Prediction

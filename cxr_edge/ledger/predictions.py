@@ -8,9 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ..interpret import Finding
-from ..radiograph import Identifiers
-from ..reading import HEALING_CODES, Result
+from ..result import HEALING_CODES, Finding, Identifiers, Result
 from .database import Database, iso, translated
 
 

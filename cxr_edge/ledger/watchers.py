@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
 
-from ..interpret import Finding
+from ..result import Finding
 from .database import Database, iso
 
 

@@ -62,7 +62,7 @@ def unit_text(plan: Plan, around: Surroundings) -> str:
         "RestartPreventExitStatus=2 4",
         "TimeoutStopSec=20",
         "KillMode=mixed",
-        "# It names each film, and that may be a patient's name; the journal gets the error stream.",
+        "# It names each film, maybe by a patient's name; the journal gets the error stream.",
         "StandardOutput=null",
         "",
         "# What is kept without a user's folders.",

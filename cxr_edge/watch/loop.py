@@ -17,7 +17,7 @@ from typing import Protocol
 
 from ..errors import LedgerError, RecordError
 from ..ledger import Ledger, Recorded, Unfinished, Watcher
-from ..reading import Result
+from ..result import Result
 from .afterwards import Afterwards
 from .readers import Reading
 from .retention import remove_old

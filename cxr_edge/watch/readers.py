@@ -14,15 +14,16 @@ import cv2
 
 from ..isolation import Decoder, Limits
 from ..model import Model
-from ..radiograph import Identifiers
-from ..reading import HEALING_CODES, Result, internal_error, result_by
+from ..reading import internal_error, result_by
+from ..result import HEALING_CODES, Identifiers, Result
 from .settle import Look
 
 logger = logging.getLogger(__name__)
 
 # What is left of a folder that cannot be listed is said by not_a_file; its rights may be mended.
 _HEALING_CODES = HEALING_CODES | {"not_a_file"}
-_UNFINISHED_CODES = frozenset({"corrupt", "empty"})
+# A copy may have its full size from the start, and no bytes yet but zeros.
+_UNFINISHED_CODES = frozenset({"corrupt", "empty", "unsupported_format"})
 # Within this time a thread lets go of a film whose decoding process was killed.
 _LAST_S = 2.0
 

@@ -113,11 +113,13 @@ class Scanner:
         parts, name = relative.parts, str(relative)
         if any(part.startswith(".") for part in parts) or not self.wanted.takes(name):
             return None
-        if len(parts) > 1 and (not self.wanted.subfolders or _below_link(self.folder, parts[:-1])):
+        if len(parts) > 1 and not self.wanted.subfolders:
             return None
         try:
+            if _below_link(self.folder, parts[:-1]):
+                return None
             status = path.lstat()
-        except OSError:
+        except OSError:  # gone, or its folder may not be entered: a scan will tell
             return None
         if not stat.S_ISREG(status.st_mode):
             return None

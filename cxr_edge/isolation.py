@@ -1,0 +1,512 @@
+"""READ and PREPARE in a process that may die: one film that crashes a decoder, takes forever or
+needs too much memory ends alone.
+
+Nothing that the process sends is believed more than a file would be: a made-up image may have taken
+it over. So its answers are never unpickled, and are checked before they are used.
+"""
+
+import json
+import logging
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import decoder_process
+from .decoder_process import DECODED, FAILED, IDENTIFIED, OPENED, READY, SHOWN, Failure, Shown
+from .errors import RadiographError, RefusedError, UnreadableError
+from .model_card import InputSpec
+from .preprocess import normalise
+from .radiograph import MAX_PIXELS, Radiograph, out_of_memory
+from .reading import Decoded
+from .result import Identifiers
+from .strict import from_data
+
+if sys.platform == "win32":
+    from .windows_job import Job
+
+logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+# It takes a second, and half a minute on an old PC whose virus scanner looks at every library.
+_START_S = 120.0
+# A killed process that is not gone after so long hangs inside a system call.
+_END_S = 5.0
+_OVERSLEPT_S = 10.0
+_MAX_TEXT_BYTES = 1 << 16
+_MAX_TEXT = 2000
+_PIPE_BYTES = 1 << 18
+_DTYPES = ("uint8", "uint16", "float32")
+_KINDS: dict[str, type[RadiographError]] = {"failed": UnreadableError, "refused": RefusedError}
+# Windows counts in its limit what the process needs for itself: Python, numpy, OpenCV, pydicom.
+_WINDOWS_OWN_BYTES = 256 * 1024**2
+# Deaths that say nothing about the film, since somebody else brought them about: systemd, a logoff.
+if sys.platform == "win32":
+    _FROM_OUTSIDE = {1, -15, 0xC000013A, 0x40010004}  # the Task Manager, terminate, Ctrl-C, logoff
+else:
+    _FROM_OUTSIDE = {-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, -signal.SIGQUIT}
+
+# multiprocessing reaps every dead child when it starts one; of two threads that reap the same child
+# the later one believes that it lives.
+_processes = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a film may take: film_s to be opened and as long again to be decoded; memory_bytes
+    beside what the process needs for itself."""
+
+    film_s: float = 60.0
+    memory_bytes: int = 2 * 1024**3
+
+
+class Decoder:
+    """Opens, decodes and prepares films in a child process, which is started when it is first
+    needed and anew after it died.
+
+    For one thread at a time, but for `close`. On Linux the process also ends with the thread that
+    had it started; the next film then starts another.
+
+    sha256, identifiers: of the film that was read last, as far as it got: of one that crashed the
+    process, nothing else is known.
+    """
+
+    def __init__(
+        self,
+        spec: InputSpec,
+        limits: Limits = Limits(),
+        *,
+        with_radiograph: bool = False,
+        with_identifiers: bool = False,
+    ) -> None:
+        """with_radiograph, with_identifiers: Decoded is to have them."""
+        self.sha256 = ""
+        self.identifiers = Identifiers()
+        self._spec = spec
+        self._limits = limits
+        self._with_radiograph = with_radiograph
+        self._with_identifiers = with_identifiers
+        self._child: _Child | None = None
+        self._closed = False
+        self._changing = threading.Lock()  # _child and _closed
+        self._in_hand = threading.Lock()  # a read
+
+    @property
+    def pid(self) -> int | None:
+        """The process that decodes; None where there is none now."""
+        child = self._child
+        return child.pid if child is not None else None
+
+    def start(self) -> None:
+        """Start the process now, so that the first film need not wait for it.
+
+        Raises UnreadableError: no_decoder, stalled, stopped.
+        """
+        with self._in_hand:
+            self._living()
+
+    def read(self, path: Path) -> Decoded:
+        """READ and PREPARE a film.
+
+        Raises what radiograph.read_radiograph and preprocess.prepare raise; UnreadableError for a
+        fault of this program (internal_error) and for the process: stalled (the file could not be
+        had in time), took_too_long (to be decoded), out_of_memory, decoder_crashed, no_decoder (it
+        cannot be started), stopped (it was ended from outside, or `close` was called).
+        """
+        with self._in_hand:
+            child = self._living()
+            was_new = not child.n_films
+            try:
+                return self._read(child, path)
+            except UnreadableError as exc:
+                # What an earlier film left behind may have crashed it; a new one judges this film.
+                if exc.code != "decoder_crashed" or was_new:
+                    raise
+            return self._read(self._living(), path)
+
+    def close(self) -> None:
+        """End the process; a film in hand in another thread ends with "stopped"."""
+        with self._changing:
+            self._closed = True
+            if self._child is not None:
+                self._child.kill()
+        if self._in_hand.acquire(timeout=2 * _END_S):
+            try:
+                self._clear_away(_END_S)
+            finally:
+                self._in_hand.release()
+
+    def _living(self) -> "_Child":
+        """The process that is there, or a new one."""
+        self.sha256, self.identifiers = "", Identifiers()
+        if self._child is not None and self._child.lives:
+            return self._child
+        # One that hangs on a dead share cannot even be killed; a second would hang beside it.
+        if not self._clear_away(self._limits.film_s):
+            raise _stalled()
+        with self._changing:
+            if self._closed:
+                raise _stopped()
+            try:
+                child = self._child = _Child(
+                    self._spec, self._limits, self._with_radiograph, self._with_identifiers
+                )
+            except OSError as exc:  # no memory, or too many processes or open files
+                raise _no_decoder() from exc
+        if not child.is_ready():
+            child.kill()
+            self._clear_away(_END_S)
+            raise _stopped() if self._closed else _no_decoder()
+        return child
+
+    def _read(self, child: "_Child", path: Path) -> Decoded:
+        self.sha256, self.identifiers = "", Identifiers()
+        try:
+            # Absolute, since this process may have changed its folder meanwhile.
+            child.ask(path.absolute())
+            return self._answer(child, path)
+        except (EOFError, OSError) as exc:
+            raise self._why_it_ended(child) from exc
+        except _Nonsense as exc:
+            child.kill()
+            self._clear_away(_END_S)
+            raise _crashed("it gave no proper answer") from exc
+        finally:
+            child.end_phase()
+
+    def _answer(self, child: "_Child", path: Path) -> Decoded:
+        height, width = self._spec.height_px, self._spec.width_px
+        max_bytes = max(_MAX_TEXT_BYTES, 4 + 4 * height * width)
+        radiograph: Radiograph | None = None
+        while True:
+            message = child.receive(max_bytes)
+            kind, data = message[:4], memoryview(message)[4:]
+            if kind == OPENED and not self.sha256 and re.fullmatch(b"[0-9a-f]{64}", data):
+                self.sha256 = bytes(data).decode()
+                child.begin_phase()
+            elif kind == IDENTIFIED and self._with_identifiers:
+                self.identifiers = _checked_identifiers(_parsed(Identifiers, data))
+            elif kind == SHOWN and self.sha256 and self._with_radiograph and radiograph is None:
+                radiograph = _radiograph(_parsed(Shown, data), child, path, self.sha256)
+            elif kind == FAILED:
+                error = _error(_parsed(Failure, data))
+                if error.code == "out_of_memory":
+                    child.is_spent = True
+                raise error
+            elif kind == DECODED and self.sha256 and len(data) == 4 * height * width:
+                if (radiograph is not None) != self._with_radiograph:
+                    raise _Nonsense
+                grey = np.frombuffer(data, np.float32).reshape(1, height, width)
+                inputs = normalise(grey, self._spec)
+                return Decoded(self.sha256, inputs, radiograph, self.identifiers)
+            else:
+                raise _Nonsense
+
+    def _why_it_ended(self, child: "_Child") -> UnreadableError:
+        """The error for a film whose answer did not come; the process is cleared away."""
+        exit_code = child.exit_code(_END_S)
+        if not self._clear_away(_END_S):
+            logger.warning("A decoding process that was killed hangs in the system.")
+        if self._closed:
+            return _stopped()
+        if child.is_late:
+            return _took_too_long(self._limits.film_s) if self.sha256 else _stalled()
+        if exit_code in _FROM_OUTSIDE:
+            return _stopped()
+        # Nobody here has killed it: the system did, which ran out of memory.
+        if sys.platform != "win32" and exit_code == -signal.SIGKILL:
+            return out_of_memory()
+        return _crashed("it closed its pipe" if exit_code is None else f"exit code {exit_code}")
+
+    def _clear_away(self, timeout_s: float) -> bool:
+        """End the process and what belongs to it; False where it cannot be ended."""
+        if self._child is None:
+            return True
+        self._child.kill()
+        if not self._child.clear_away(timeout_s):
+            return False
+        with self._changing:
+            self._child = None
+        return True
+
+
+class _Nonsense(Exception):
+    """An answer that cxr_edge.decoder_process does not give."""
+
+
+class _Child:
+    """The child process with its pipes, and a thread that kills it when its time is up.
+
+    That thread, and not a time limit on reading from the pipe: part of an answer may come in time.
+    """
+
+    def __init__(
+        self, spec: InputSpec, limits: Limits, with_radiograph: bool, with_identifiers: bool
+    ) -> None:
+        """Raises OSError."""
+        context = get_context("spawn")
+        self.n_films = 0
+        self.is_late = False
+        self.is_spent = False  # it ends by itself, or should
+        self._is_cleared_away = False
+        self._is_over = threading.Event()
+        self._film_s = limits.film_s
+        self._deadline_s: float | None = None
+        self._changing = threading.Lock()  # is_late and _deadline_s
+        its_requests, self._requests = context.Pipe(duplex=False)
+        try:
+            self._answers, its_answers = context.Pipe(duplex=False)
+            _widen(its_answers.fileno())
+        except OSError:
+            _close(its_requests, self._requests)
+            raise
+        try:
+            # A daemon, so that a program that forgets it can end.
+            self._process = context.Process(
+                target=decoder_process.serve,
+                args=(
+                    *(its_requests, its_answers, spec, limits.memory_bytes),
+                    *(with_radiograph, with_identifiers, os.getpid()),
+                ),
+                name="decoder",
+                daemon=True,
+            )
+            with _processes, _no_ctrl_c():
+                self._process.start()
+        except OSError:
+            _close(self._requests, self._answers)
+            raise
+        finally:
+            _close(its_requests, its_answers)
+        pid = self._process.pid
+        assert pid is not None
+        self.pid = pid
+        if sys.platform == "win32":
+            try:
+                self._job = Job(pid, limits.memory_bytes + _WINDOWS_OWN_BYTES)
+            except OSError:
+                self.kill()
+                _close(self._requests, self._answers)
+                raise
+        self._timekeeper = threading.Thread(
+            target=self._kill_when_late, name=f"decoder-{pid}-time", daemon=True
+        )
+        self._timekeeper.start()
+
+    @property
+    def lives(self) -> bool:
+        """Whether it can be asked for another film."""
+        return not self.is_late and not self.is_spent and not wait([self._process.sentinel], 0)
+
+    def is_ready(self) -> bool:
+        """Wait until it has started; False where it has not."""
+        ready = wait([self._answers, self._process.sentinel], _START_S)
+        try:
+            return self._answers in ready and self._answers.recv_bytes(len(READY)) == READY
+        except (EOFError, OSError):
+            return False
+
+    def ask(self, path: Path) -> None:
+        """Begin with a film. Raises OSError: the process is gone."""
+        self.n_films += 1
+        self.begin_phase()
+        self._requests.send_bytes(os.fsencode(path))
+
+    def receive(self, max_bytes: int) -> bytes:
+        """Its next message. Raises EOFError, OSError: it is gone, or hangs, or sends too much."""
+        while not self._answers.poll(_END_S):
+            if self.is_late:  # killed, and it has not even closed its pipe
+                raise EOFError
+        return self._answers.recv_bytes(max_bytes)
+
+    def begin_phase(self) -> None:
+        with self._changing:
+            self._deadline_s = time.monotonic() + self._film_s
+
+    def end_phase(self) -> None:
+        with self._changing:
+            self._deadline_s = None
+
+    def kill(self) -> None:
+        with _processes:
+            if not self._is_cleared_away:
+                self._process.kill()
+
+    def exit_code(self, timeout_s: float) -> int | None:
+        """None where it lives on after so long; a signal as a negative number."""
+        end_s = time.monotonic() + timeout_s
+        wait([self._process.sentinel], timeout_s)
+        # The sentinel is a pipe, which is closed somewhat before the process is dead.
+        while True:
+            with _processes:
+                exit_code = self._process.exitcode
+            if exit_code is not None or time.monotonic() >= end_s:
+                return exit_code
+            time.sleep(0.002)
+
+    def clear_away(self, timeout_s: float) -> bool:
+        """Let go of everything, after `kill`; False where it is not dead after so long."""
+        if self.exit_code(timeout_s) is None:
+            return False
+        self._is_over.set()
+        self._timekeeper.join()
+        with _processes:
+            self._process.close()
+            self._is_cleared_away = True
+        _close(self._requests, self._answers)
+        if sys.platform == "win32":
+            self._job.close()
+        return True
+
+    def _kill_when_late(self) -> None:
+        # It wakes up about once per film_s, not once per film: a phase that begins while it sleeps
+        # cannot be late before it wakes up.
+        sleep_s = self._film_s
+        while not self._is_over.wait(sleep_s):
+            with self._changing:
+                sleep_s = self._film_s
+                if self._deadline_s is None:
+                    continue
+                sleep_s = self._deadline_s - time.monotonic()
+                # The whole machine has slept, or was stopped: nobody has had the time.
+                if sleep_s < -_OVERSLEPT_S:
+                    sleep_s = self._film_s
+                    self._deadline_s = time.monotonic() + sleep_s
+                self.is_late = sleep_s <= 0
+            if self.is_late:
+                self.kill()
+                return
+
+
+@contextmanager
+def _no_ctrl_c() -> Iterator[None]:
+    """A process that starts inside is spared Ctrl-C from its first moment on."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _widen(pipe: int) -> None:
+    """Room for a whole answer, so that the process goes on while it is taken out."""
+    if sys.platform == "linux":
+        import fcntl
+
+        with suppress(OSError):  # this user has too many such pipes
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+
+def _close(*ends: Any) -> None:
+    for end in ends:
+        with suppress(OSError):
+            end.close()
+
+
+def _parsed(kind: type[_T], data: memoryview) -> _T:
+    try:
+        return from_data(kind, json.loads(bytes(data)))
+    except (ValueError, TypeError, RecursionError) as exc:
+        raise _Nonsense from exc
+
+
+def _checked_identifiers(found: Identifiers) -> Identifiers:
+    for text in (found.patient, found.study, found.instance):
+        if len(text) > 64 or not text.isprintable():
+            raise _Nonsense
+    return found
+
+
+def _error(failure: Failure) -> RadiographError:
+    if failure.status not in _KINDS or not re.fullmatch("[a-z_]{1,40}", failure.code):
+        raise _Nonsense
+    if failure.code == "internal_error":
+        logger.error("A film met a fault of this program at %s.", _plain(failure.where)[:80])
+    message, next_step = _plain(failure.message), _plain(failure.next_step)
+    return _KINDS[failure.status](failure.code, message, next_step)
+
+
+def _plain(text: str) -> str:
+    """One line that every file and database takes."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text[:_MAX_TEXT])
+
+
+def _radiograph(shown: Shown, child: _Child, path: Path, sha256: str) -> Radiograph:
+    """Receive its pixels. Raises _Nonsense."""
+    (height, width), (full_height, full_width) = shown.shape, shown.full_shape
+    if (
+        shown.dtype not in _DTYPES
+        or min(height, width, full_height, full_width) < 1
+        or max(height * width, full_height * full_width) > 2 * MAX_PIXELS
+        or not shown.white > 0
+        or not 1 <= shown.bits_stored <= 64
+        or len(shown.photometric) > 64
+    ):
+        raise _Nonsense
+    dtype = np.dtype(shown.dtype)
+    n_bytes = height * width * dtype.itemsize
+    data = child.receive(n_bytes)
+    if len(data) != n_bytes:
+        raise _Nonsense
+    pixels: NDArray[np.uint8] = np.frombuffer(data, dtype).reshape(height, width)
+    return Radiograph(
+        pixels,
+        shown.white,
+        shown.bits_stored,
+        _plain(shown.photometric),
+        path,
+        sha256,
+        (full_height, full_width),
+    )
+
+
+def _stalled() -> UnreadableError:
+    return UnreadableError(
+        "stalled",
+        "The file could not be had in time.",
+        "Check whether the disk or the share answers; it is tried again.",
+    )
+
+
+def _took_too_long(film_s: float) -> UnreadableError:
+    return UnreadableError(
+        "took_too_long",
+        f"The image was not decoded within {film_s:g} s.",
+        "Export the radiograph again as a single greyscale JPEG, PNG or DICOM file.",
+    )
+
+
+def _crashed(how: str) -> UnreadableError:
+    return UnreadableError(
+        "decoder_crashed",
+        f"The image ended the process that decodes it ({how}).",
+        "Export the radiograph again as a single greyscale JPEG, PNG or DICOM file.",
+    )
+
+
+def _no_decoder() -> UnreadableError:
+    return UnreadableError(
+        "no_decoder",
+        "The process that decodes images cannot be started.",
+        "Check free memory, and whether a virus scanner stops it.",
+    )
+
+
+def _stopped() -> UnreadableError:
+    return UnreadableError("stopped", "The reading was ended from outside.", "Read it again.")
