@@ -245,7 +245,7 @@ def run(settings: "Settings", stopping: threading.Event, *, check: bool = False)
             stack.callback(events.stop)
         notices = Notices(settings.notice)
         stack.callback(notices.close)
-        # A daemon's thread: one that hangs on a dead share does not keep the program from ending.
+        # One that hangs on a dead share is not waited for: `main` leaves without its threads.
         executor = ThreadPoolExecutor(1, "scanning")
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)
         progress = _Progress()
@@ -257,9 +257,9 @@ def run(settings: "Settings", stopping: threading.Event, *, check: bool = False)
                 return
             if how.copy_of is not None:
                 name = printable(result.source)
-                click.echo(f"{name}: the same film as {printable(how.copy_of)}, recorded there")
+                _tell(f"{name}: the same film as {printable(how.copy_of)}, recorded there")
                 return
-            click.echo(described(result))
+            _tell(described(result))
             positive = [finding.name for finding in result.findings if finding.positive]
             if positive:
                 notices.positive(str(result.source), positive)
@@ -437,8 +437,14 @@ class _Progress:
         if n_new and n_waiting > n_new:  # else it is done before this would be read
             per_s = n_new / took_s
             left_min = n_waiting / per_s / 60
-            click.echo(
+            _tell(
                 f"{self.n_read} read, {n_waiting} wait: {per_s:.1f} films/s, "
                 f"{left_min:.0f} min left.",
                 err=True,
             )
+
+
+def _tell(line: str, err: bool = False) -> None:
+    """Nobody listening any more, or a full disk under what listens, is no reason to stop."""
+    with contextlib.suppress(OSError):
+        click.echo(line, err=err)

@@ -128,7 +128,8 @@ class Watch:
         self._put_off: list[tuple[float, Path]] = []  # a heap
         self._new: dict[Path, Candidate] = {}  # to be seen by the ledger
         self._undrawn: list[Reading] = []  # their heatmaps are to be written
-        self._readings: list[Reading] = []  # to be recorded
+        self._readings: list[Reading] = []  # to be recorded, or to be
+        self._again: dict[Path, float] = {}  # tried again, at that time
         self._afterwards = Afterwards(self.settings.after)
         self._staying = [s for s in ("ok", "refused", "failed") if self._afterwards.stays(s)]
         self._answered: dict[str, Path] = {}  # films in state "read", by name
@@ -313,6 +314,8 @@ class Watch:
                     self.told.heatmaps(reading.result)
                     reading = replace(reading, result=replace(reading.result, overlays=()))
                 self._readings.append(reading)
+                if due_s := self._again_s(reading, now_s):
+                    self._again[reading.path] = due_s
                 del self._undrawn[0]
             self._say("heatmaps", "")
         except RecordError as exc:
@@ -327,7 +330,6 @@ class Watch:
         taken = self._next_films() if feeding and not self._undrawn else []
         if not (self._new or self._readings or taken):
             return
-        again = {r.path: due_s for r in self._readings if (due_s := self._again_s(r, now_s))}
         recorded: list[tuple[Result, Recorded]] = []
         refused: set[Path] = set()
         file_ids: dict[Path, int] = {}
@@ -336,7 +338,7 @@ class Watch:
                 for path, new in self._new.items():
                     file_ids[path] = self.ledger.saw(self._folder_id, new.name, new.look)
                 for reading in self._readings:
-                    self._record(reading, reading.path in again, recorded)
+                    self._record(reading, recorded)
                 for path in taken:
                     film = self._films[path]
                     file_id = file_ids.get(path, film.file_id)
@@ -355,7 +357,7 @@ class Watch:
         self._new.clear()
         changed = [r.path for r in self._readings if r.result is None and not r.gone]
         for reading in self._readings:
-            if due_s := again.get(reading.path):
+            if due_s := self._again.get(reading.path):
                 self._films[reading.path].stage = _PUT_OFF
                 heapq.heappush(self._put_off, (due_s, reading.path))
             else:
@@ -363,6 +365,7 @@ class Watch:
                 if self.settings.privacy.pseudonymise and reading.result is not None:
                     self._answered[film.name] = reading.path
         self._readings.clear()
+        self._again.clear()
         for path in taken:
             if path in refused:
                 self._forget(path)
@@ -403,13 +406,11 @@ class Watch:
                 return now_s + min(_LAST_RETRY_S, _FIRST_RETRY_S * 2.0 ** (film.n_failures - 1))
         return None
 
-    def _record(
-        self, reading: Reading, again: bool, recorded: list[tuple[Result, Recorded]]
-    ) -> None:
+    def _record(self, reading: Reading, recorded: list[tuple[Result, Recorded]]) -> None:
         film = self._films[reading.path]
         if reading.result is None:
             self.ledger.release(film.file_id, "gone" if reading.gone else "seen")
-        elif again:
+        elif reading.path in self._again:
             logger.info(
                 "film %d is tried again: %s",
                 *(film.file_id, reading.result.code),

@@ -132,6 +132,10 @@ class Scanner:
     def _changed(self) -> Iterator[Candidate]:
         for path, name, status in self._files(str(self.folder), ""):
             candidate = self._candidate(path, name, look_of(status, self.keeps_ctime))
+            # Windows brings what it lists up to date when a file is closed; only the file itself
+            # tells how it is now.
+            if candidate is not None and sys.platform == "win32" and candidate.path.is_file():
+                candidate = self.examine(candidate.path)
             if candidate is not None:
                 yield candidate
 
