@@ -208,6 +208,13 @@ def test_rows_wait_in_the_ledger_while_the_csv_is_locked(bench, caplog):
     assert set(bench.states().values()) == {"recorded"}
 
 
+def test_a_csv_that_is_deleted_comes_back_with_all_its_rows_though_no_film_comes(bench):
+    bench.rounds()
+    bench.csv_path.unlink()
+    bench.rounds(40)
+    assert sorted(bench.names) == ["1.png", "2.jpg"]
+
+
 def test_rows_that_waited_when_it_was_stopped_are_written_at_the_next_start(
     bench, tmp_path, tiny_model
 ):

@@ -454,6 +454,8 @@ class Watch:
         if sweeping:
             self._sweep_due_s = now_s + _SWEEP_S
             self._put_away_after_id, self._finishing = 0, True
+            # A CSV that was deleted, or rows that `cxr-edge reprocess` has added.
+            self._unfilled = True
         if not self._finishing:
             return
         try:
