@@ -272,3 +272,29 @@ def test_a_read_only_ledger_makes_nothing(tmp_path):
     with pytest.raises(LedgerError, match="Start cxr-edge watch first"):
         Ledger(tmp_path / "none" / "ledger.db", read_only=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_step_of_a_films_way_goes_through_all_films(ledger):
+    statements: list[str] = []
+    ledger._db.set_trace_callback(statements.append)
+    file_id = seen(ledger)
+    ledger.take(file_id, LOOK, "me", 0.0, 60.0)
+    said = ledger.record(file_id, LOOK, result())
+    folder_id = ledger.folder_id(FOLDER)
+    list(ledger.predictions(FOLDER, said.prediction_id - 1, 10))
+    ledger.last_prediction_id(folder_id)
+    ledger.unfinished(folder_id, 0, said.prediction_id)
+    ledger.finish_in_place(folder_id, said.prediction_id, ["ok"])
+    ledger.release_unseen(folder_id, ())
+    ledger.n_waiting(folder_id)
+    ledger._db.set_trace_callback(None)
+    plans = {
+        statement: " | ".join(row[3] for row in ledger.all(f"EXPLAIN QUERY PLAN {statement}"))
+        for statement in statements
+        if statement.startswith(("SELECT", "UPDATE", "INSERT"))
+    }
+    assert len(plans) > 8
+    for statement, plan in plans.items():
+        assert "SCAN" not in plan, (statement, plan)
+        if "sha256 = 'aaa" in statement and statement.startswith("SELECT"):
+            assert "predictions_by_content" in plan

@@ -268,9 +268,10 @@ class Files(Database):
         """
         if not result.sha256 or result.code in HEALING_CODES:
             return None
+        # +: not by the index of the folder, in which all its predictions would be gone through.
         rows = self.all(
             "SELECT id, source, file_id, code FROM predictions "
-            "WHERE sha256 = ? AND model_sha256 = ? AND folder_id = ? ORDER BY id DESC",
+            "WHERE sha256 = ? AND model_sha256 = ? AND +folder_id = ? ORDER BY id DESC",
             *(result.sha256, result.model_sha256, folder_id),
         )
         return next(((row[0], row[1], row[2]) for row in rows if row[3] not in HEALING_CODES), None)

@@ -50,7 +50,7 @@ MIGRATIONS = (
         study TEXT NOT NULL,
         instance TEXT NOT NULL
     );
-    CREATE INDEX predictions_by_content ON predictions (sha256, model_sha256);
+    CREATE INDEX predictions_by_content ON predictions (sha256);
     CREATE INDEX predictions_by_folder ON predictions (folder_id, id);
     CREATE INDEX predictions_by_file ON predictions (file_id);
     CREATE INDEX predictions_by_time ON predictions (processed_at);
