@@ -2,6 +2,7 @@
 one file each, are in commands/."""
 
 import errno
+import io
 import logging
 import os
 import sys
@@ -47,7 +48,10 @@ class _Commands(click.Group):
             click.echo(f"Error: {exc}", err=True)
             ctx.exit(exc.exit_code)
         except OSError as exc:
-            if exc.errno != errno.ENOSPC:  # a closed pipe is click's to handle
+            # Windows says so where the reader of a pipe has gone; elsewhere click sees to that.
+            if sys.platform == "win32" and exc.errno == errno.EINVAL and exc.winerror is None:
+                ctx.exit(1)
+            if exc.errno != errno.ENOSPC:
                 raise
             error = RecordError(f"The output cannot be written ({exc.strerror}).", "Make room.")
             click.echo(f"Error: {error}", err=True)
@@ -88,6 +92,9 @@ def cli(verbose: bool) -> None:
 
 
 def main() -> None:
+    # Windows gives a pipe the code page of the PC, which lacks most letters of the world.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         cli(prog_name="cxr-edge")
     except SystemExit as exc:

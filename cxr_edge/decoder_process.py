@@ -67,6 +67,8 @@ def serve(
     _end_with(parent_pid)
     # Ctrl-C goes to all processes of a terminal; the parent decides what it means for this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "win32":
+        signal.signal(signal.SIGBREAK, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # numpy's linear algebra is never asked here, and would start a thread for each core.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"

@@ -9,6 +9,9 @@ from .errors import RecordError
 from .reading import DICOM_SUFFIXES, IMAGE_SUFFIXES
 from .result import Result
 
+# What `write` makes, and nothing that a person has put beside it.
+HEATMAP_NAME = re.compile(r"-[0-9a-f]{8}-[\w-]+\.png$")
+
 
 class HeatmapFolder:
     """A folder that overlays are written into; see `write`."""

@@ -181,6 +181,7 @@ class Decoder:
         except (EOFError, OSError) as exc:
             raise self._why_it_ended(child) from exc
         except _Nonsense as exc:
+            child.is_spent = True  # also while it has been killed and is not dead yet
             child.kill()
             self._clear_away(_END_S)
             raise _crashed("it gave no proper answer") from exc

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import RefusedError, UnreadableError
+from .windows_path import reachable
 
 MAX_FILE_BYTES = 512 * 1024**2
 MAX_PIXELS = 80_000_000  # three times the largest detectors (about 25 megapixels)
@@ -65,6 +66,7 @@ def open_radiograph(path: Path) -> RadiographFile:
 
     Raises UnreadableError: missing, no_permission, not_a_file, empty, file_too_large, io_error.
     """
+    path = reachable(path)
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):

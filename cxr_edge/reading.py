@@ -29,6 +29,7 @@ from .radiograph import (
     read_radiograph,
 )
 from .result import Finding, Identifiers, Result
+from .windows_path import reachable
 
 if TYPE_CHECKING:
     from .heatmap import Overlay
@@ -289,7 +290,7 @@ def may_be_radiograph(path: Path) -> bool:
     if path.name.upper() == "DICOMDIR":
         return False
     try:
-        with path.open("rb") as file:
+        with reachable(path).open("rb") as file:
             return looks_like_dicom(file.read(132))
     except OSError:
         return True  # read again later, and recorded as failed if that fails too

@@ -134,9 +134,8 @@ def to_json(result: "Result") -> dict[str, Any]:
 
 
 def json_text(result: "Result") -> str:
-    """`to_json` on one line; characters that UTF-8 cannot carry are escaped."""
-    text = json.dumps(to_json(result), ensure_ascii=False)
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """`to_json` on one line, in ASCII: it is UTF-8 whatever a pipe's encoding is."""
+    return json.dumps(to_json(result))
 
 
 class CsvRecord:

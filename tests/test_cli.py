@@ -243,6 +243,7 @@ def run_module(*arguments: object, **options) -> subprocess.Popen:
         text=True,
         encoding="utf-8",
         cwd=Path(__file__).parents[1],
+        env=os.environ | {"PYTHONIOENCODING": "utf-8"},
         **options,
     )
 

@@ -25,6 +25,7 @@ from cxr_edge.isolation import Decoder, Limits
 from cxr_edge.preprocess import min_side_px, prepare
 from cxr_edge.radiograph import corrupt, is_out_of_memory, read_radiograph
 from cxr_edge.result import Identifiers
+from cxr_edge.watch.claim import birth_of
 from tests.conftest import BROKEN, ROOT, make_film
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -59,6 +60,8 @@ def until(condition: Callable[[], object], timeout_s: float = 20) -> None:
 
 
 def runs(pid: int) -> bool:
+    if sys.platform == "win32":
+        return birth_of(pid) is not None
     try:
         return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -109,7 +112,7 @@ def test_a_film_is_what_it_is_in_this_process(decoder, tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode elsewhere")
 def test_a_name_that_is_not_utf_8_is_no_matter(decoder, tmp_path):
-    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/r\xf6ntgen.png"))
+    path = tmp_path / "r\udcf6ntgen.png"
     make_film(path)
     assert decoder.read(path).sha256 == sha256(path)
 
@@ -219,15 +222,29 @@ def test_a_process_that_died_between_two_films_is_replaced(decoder, tmp_path):
 @pytest.mark.parametrize(
     ("number", "code"),
     [
-        (signal.SIGKILL, "out_of_memory"),  # nobody here sent it: it was the system
-        (signal.SIGTERM, "stopped"),
-        (signal.SIGABRT, "decoder_crashed"),
+        ("SIGKILL", "out_of_memory"),  # nobody here sent it: it was the system
+        ("SIGTERM", "stopped"),
+        ("SIGABRT", "decoder_crashed"),
     ],
 )
 def test_how_it_died_says_why(decoder, endless_film, number, code):
     reading = Reading(decoder, endless_film)
     until(lambda: decoder.sha256)
-    os.kill(decoder.pid, number)
+    os.kill(decoder.pid, getattr(signal, number))
+    assert reading.ended() == code
+
+
+@pytest.mark.skipif(sys.platform != "win32", reason="exit codes of Windows")
+@pytest.mark.parametrize(("exit_code", "code"), [(1, "stopped"), (3, "decoder_crashed")])
+def test_how_it_ended_says_why_on_windows(decoder, endless_film, exit_code, code):
+    """1: the Task Manager's; 3: that of a library that calls abort()."""
+    reading = Reading(decoder, endless_film)
+    until(lambda: decoder.sha256)
+    import _winapi  # os.kill takes 1 for Ctrl-Break
+
+    process = _winapi.OpenProcess(1, False, decoder.pid)  # PROCESS_TERMINATE
+    _winapi.TerminateProcess(process, exit_code)
+    _winapi.CloseHandle(process)
     assert reading.ended() == code
 
 
@@ -483,7 +500,7 @@ def script(tmp_path: Path, *arguments: object, **env: str) -> "subprocess.Popen[
     )
 
 
-@linux
+@pytest.mark.skipif(sys.platform not in ("linux", "win32"), reason="Linux and Windows")
 @pytest.mark.parametrize("busy", [False, True])
 def test_the_process_ends_with_a_parent_that_is_killed(tmp_path, endless_film, busy):
     with script(tmp_path, *([endless_film] if busy else [])) as parent:

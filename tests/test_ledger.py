@@ -3,12 +3,12 @@
 import shutil
 import sqlite3
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
 
 from cxr_edge.errors import LedgerError
-from cxr_edge.ledger import Ledger, schema
+from cxr_edge.ledger import Ledger, database, schema
 from cxr_edge.result import Finding, Identifiers, Result
 from cxr_edge.watch.settle import Look
 
@@ -45,6 +45,30 @@ def seen(ledger: Ledger, name: str = "a.jpg", look: Look = LOOK) -> int:
 
 def state(ledger: Ledger, name: str = "a.jpg") -> str:
     return ledger.file(ledger.folder_id(FOLDER), name).state
+
+
+@pytest.mark.parametrize("name", ["a b", "ü 100%", "#1", "what%3f", "a&mode=ro"])
+def test_a_folder_of_any_name_takes_a_ledger(tmp_path, name):
+    path = tmp_path / name / "ledger.db"
+    with Ledger(path) as made:
+        seen(made)
+    assert path.exists()
+    with Ledger(path, read_only=True) as again:
+        assert again.folders()
+
+
+@pytest.mark.parametrize(
+    ("path", "uri"),
+    [
+        (PureWindowsPath(r"C:\Röntgen 1\l.db"), "file:///C%3A/R%C3%B6ntgen%201/l.db"),
+        # Two slashes more, as in file:////server: an empty authority.
+        (PureWindowsPath(r"\\server\share\l.db"), "file:////server/share/l.db"),
+        (PurePosixPath("/var/lib/l#.db"), "file:///var/lib/l%23.db"),
+    ],
+)
+def test_sqlite_is_told_of_no_server(path, uri):
+    """https://www.sqlite.org/uri.html: any authority but an empty one and localhost is an error."""
+    assert database._uri(path) == uri
 
 
 def test_a_result_comes_back_as_it_was_recorded(ledger):

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import subprocess
 import sys
 from datetime import datetime
@@ -74,7 +73,7 @@ def test_of_an_exception_the_log_holds_type_and_code_but_not_its_message(path, l
 def test_a_name_that_is_not_utf8_and_arguments_that_do_not_fit_still_give_a_line(path, logging_to):
     path.parent.mkdir()
     handler = logging_to(path)
-    log.warning("folder %s", os.fsdecode(b"f\xff"))
+    log.warning("folder %s", "f\udcff")
     record = logging.LogRecord("cxr_edge", logging.INFO, "", 1, "%d films", ("no number",), None)
     handler.handle(record)
     assert [line["message"] for line in lines(path)] == ["folder f\udcff", "%d films"]

@@ -132,6 +132,13 @@ def test_a_windows_path_in_double_quotes_is_refused_with_the_way_out(tmp_path, p
         load_settings(file)
 
 
+def test_what_powershell_writes_can_be_read(tmp_path):
+    """Its > writes UTF-16, also `cxr-edge watch --example > cxr-edge.toml`."""
+    path = tmp_path / "watch.toml"
+    path.write_text(EXAMPLE.replace('"films"', '"Röntgen"'), encoding="utf-16")
+    assert load_settings(path).folder == tmp_path / "Röntgen"
+
+
 def test_a_file_that_is_absent_or_in_another_encoding_is_said(tmp_path):
     with pytest.raises(SettingsError, match=r"absent\.toml cannot be read"):
         load_settings(tmp_path / "absent.toml")

@@ -23,6 +23,9 @@ def hook(event, arguments):
 sys.addaudithook(hook)
 """
 
+# Windows sends Ctrl-Break to a group of processes.
+_OWN_GROUP = subprocess.CREATE_NEW_PROCESS_GROUP if sys.platform == "win32" else 0
+
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
@@ -38,7 +41,8 @@ def start(*arguments: object, **environment: str) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         encoding="utf-8",
         cwd=Path(__file__).parents[1],
-        env=os.environ | environment,
+        env=os.environ | {"PYTHONIOENCODING": "utf-8"} | environment,
+        creationflags=_OWN_GROUP,
     )
 
 
@@ -59,7 +63,7 @@ def wait_for(what, process: subprocess.Popen) -> None:
 
 
 def stop(process: subprocess.Popen) -> str:
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.CTRL_BREAK_EVENT if sys.platform == "win32" else signal.SIGTERM)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
     return out + err

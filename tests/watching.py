@@ -130,7 +130,6 @@ class Bench:
             clock=self.clock,
             wall=self.clock.wall,
         )
-        scanner.passed_over = self.watch.passed_over
 
     def rounds(self, n: int = 6, seconds: float = 1.0) -> "Bench":
         for _ in range(n):

@@ -42,7 +42,7 @@ def command(as_json: bool) -> None:
         if not as_json:
             show_check(check)
     if as_json:
-        click.echo(json.dumps([asdict(check) for check in found], indent=1, ensure_ascii=False))
+        click.echo(json.dumps([asdict(check) for check in found], indent=1))
     if any(check.verdict == "failed" for check in found):
         sys.exit(4)
 

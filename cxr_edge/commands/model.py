@@ -76,7 +76,7 @@ def list_models(as_json: bool) -> None:
             row["fault"] = str(exc)
         rows.append(row)
     if as_json:
-        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        click.echo(json.dumps(rows, indent=1))
     else:
         _show_list(rows)
     if any("fault" in row for row in rows):

@@ -292,7 +292,6 @@ def run(settings: "Settings", stopping: threading.Event, *, check: bool = False)
             wake=wake.set,
             told=Told(recorded, beat, heatmaps.write if heatmaps else lambda _: None),
         )
-        scanner.passed_over = examiner.passed_over = watch.passed_over
 
         def wait(seconds: float) -> None:
             # A stop that comes from another thread is noticed within a second.

@@ -6,13 +6,14 @@ sqlite.org/wal.html), so that a power cut takes nothing back that was said to be
 
 from .csv_files import CsvFiles, View
 from .database import fsync_folder
-from .files import DONE, NO_IDENTIFIERS, File, Files, Recorded, Unfinished
+from .files import DONE, NO_IDENTIFIERS, STATE_OF_STATUS, File, Files, Recorded, Unfinished
 from .predictions import Bearer, Prediction, Predictions
 from .watchers import Failure, Watcher, Watchers
 
 __all__ = [
     "DONE",
     "NO_IDENTIFIERS",
+    "STATE_OF_STATUS",
     "Bearer",
     "Failure",
     "File",

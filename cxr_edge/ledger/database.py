@@ -6,8 +6,9 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Self
+from urllib.parse import quote
 
 from ..errors import LedgerError
 from .schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
@@ -42,7 +43,7 @@ class Database:
             _make_folder(path.parent)
         elif not path.exists():
             raise LedgerError(f"There is no ledger {path}.", "Start cxr-edge watch first.")
-        uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+        uri = f"{_uri(path.absolute())}?mode={'ro' if read_only else 'rwc'}"
         with translated(path):
             self._db = sqlite3.connect(
                 uri, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
@@ -164,6 +165,13 @@ def fsync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def _uri(path: PurePath) -> str:
+    """As SQLite takes it (sqlite.org/uri.html); Path.as_uri puts the server of a Windows share
+    where SQLite refuses one."""
+    posix = path.as_posix()
+    return "file://" + quote(os.fsencode(posix if posix[0] == "/" else f"/{posix}"))
 
 
 def iso(time: datetime) -> str:

@@ -16,7 +16,7 @@ from .predictions import Prediction
 # States that ask for nothing more, as long as the file stays as it is.
 DONE = frozenset({"recorded", "refused", "failed", "set_aside"})
 NO_IDENTIFIERS = Identifiers()
-_STATE_OF_STATUS = {"ok": "recorded", "refused": "refused", "failed": "failed"}
+STATE_OF_STATUS = {"ok": "recorded", "refused": "refused", "failed": "failed"}
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class Files(Database):
                 "state = CASE WHEN state IN ('recorded', 'refused', 'failed') THEN ? "
                 "ELSE state END "
                 "WHERE id = ? OR prediction_id = (SELECT prediction_id FROM files WHERE id = ?)",
-                *(new_id, _STATE_OF_STATUS[result.status], prediction.file_id, prediction.file_id),
+                *(new_id, STATE_OF_STATUS[result.status], prediction.file_id, prediction.file_id),
             )
         return new_id
 
@@ -199,11 +199,21 @@ class Files(Database):
         """The film's row is written, and the file is where it is to stay."""
         self.run(
             "UPDATE files SET state = ?, moved_to = ?, changed_at = ? WHERE id = ?",
-            "set_aside" if set_aside else _STATE_OF_STATUS[status],
+            "set_aside" if set_aside else STATE_OF_STATUS[status],
             None if moved_to is None else os.fsencode(moved_to),
             self.stamp(),
             file_id,
         )
+
+    def reopen(self, file_ids: Sequence[int]) -> None:
+        """The films are done and still lie where they should not stay."""
+        with self.transaction():
+            for file_id in file_ids:
+                self.run(
+                    "UPDATE files SET state = 'read', changed_at = ? "
+                    "WHERE id = ? AND prediction_id IS NOT NULL",
+                    *(self.stamp(), file_id),
+                )
 
     def finish_in_place(self, folder_id: int, through_id: int, statuses: Sequence[str]) -> int:
         """`finish` for all films of these statuses up to that prediction; how many there were."""

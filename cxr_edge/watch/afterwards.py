@@ -3,9 +3,12 @@
 import filecmp
 import os
 import shutil
+import stat
+import sys
 from pathlib import Path
 
 from ..ledger import fsync_folder
+from ..windows_path import reachable
 from .settings import AfterSettings
 
 
@@ -29,7 +32,7 @@ class Afterwards:
         Raises OSError: it is where it was.
         """
         if status == "ok" and self._settings.success == "delete":
-            path.unlink(missing_ok=True)
+            delete(path)
             return None
         target = self._settings.moved_to if status == "ok" else self._settings.failed_to
         if target is None:
@@ -43,13 +46,14 @@ class Afterwards:
 
 def _move(path: Path, target: Path) -> Path | None:
     """Where the film went; one of that name which is there already keeps it."""
+    path, target = reachable(path), reachable(target)
     if not os.path.lexists(path):
         return target if target.exists() else None
     target.parent.mkdir(parents=True, exist_ok=True)
     wanted, number = target, 1
     while os.path.lexists(target):
         if target.is_file() and filecmp.cmp(path, target, shallow=False):
-            path.unlink()
+            delete(path)
             return target
         number += 1
         target = wanted.with_name(f"{wanted.stem} ({number}){wanted.suffix}")
@@ -59,12 +63,25 @@ def _move(path: Path, target: Path) -> Path | None:
     except OSError:
         partial = target.with_name(f".{target.name}.partial")
         try:
-            shutil.copy2(path, partial)
+            shutil.copyfile(path, partial)
             with partial.open("rb+") as file:
                 os.fsync(file.fileno())
+            shutil.copystat(path, partial)  # last: the film may be read-only
             partial.rename(target)
         finally:
-            partial.unlink(missing_ok=True)
+            delete(partial)
         fsync_folder(target.parent)
-        path.unlink()
+        delete(path)
     return target
+
+
+def delete(path: Path) -> None:
+    """A film, if it is there. Raises OSError."""
+    path = reachable(path)
+    try:
+        path.unlink(missing_ok=True)
+    except PermissionError:
+        if sys.platform != "win32":
+            raise
+        path.chmod(stat.S_IWRITE)  # it is marked read-only, as everything is that was on a CD
+        path.unlink()

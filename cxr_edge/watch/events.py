@@ -3,6 +3,7 @@ queue overflows, and a dropped share ends them without a sign (see watchdog's RE
 
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 logger = logging.getLogger(__name__)
 
 _MAX_PATHS = 1000
+_QUIET_S = 0.1 if sys.platform == "win32" else 1.0
 
 
 class Events:
@@ -37,7 +39,8 @@ class Events:
                 elif event.event_type == "moved":
                     heard(event.dest_path)
 
-        observer = Observer()
+        # On Windows it keeps what it hears to itself until it has heard nothing for so long.
+        observer = Observer(timeout=_QUIET_S)
         try:
             observer.schedule(Handler(), str(self._folder), recursive=self._subfolders)
             observer.start()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..errors import LedgerError, RecordError
-from ..ledger import Ledger, Recorded, Unfinished, Watcher
+from ..ledger import DONE, STATE_OF_STATUS, Ledger, Recorded, Unfinished, Watcher
 from ..result import Result
 from .afterwards import Afterwards
 from .readers import Reading
@@ -132,6 +132,10 @@ class Watch:
         self._again: dict[Path, float] = {}  # tried again, at that time
         self._afterwards = Afterwards(self.settings.after)
         self._staying = [s for s in ("ok", "refused", "failed") if self._afterwards.stays(s)]
+        leaving = {STATE_OF_STATUS[s] for s in STATE_OF_STATUS if s not in self._staying}
+        for one in (self.scanner, self.examiner):
+            one.passed_over = self.passed_over
+            one.stays = lambda state: state not in leaving
         self._answered: dict[str, Path] = {}  # films in state "read", by name
         self._scanned = self._finishing = False
         self._put_away_after_id = 0
@@ -255,6 +259,9 @@ class Watch:
             if waits and path not in seen and film.found_s < self._scan_started_s:
                 self._forget(path)
         self._scanned = True
+        # A share was away when they were to be put away, or they were left there before.
+        if back := [one.file_id for one in scan.answered if one.state in DONE]:
+            self.ledger.reopen(back)
         if self.settings.privacy.pseudonymise:
             self._answered |= {one.name: one.path for one in scan.answered}
 
@@ -268,7 +275,7 @@ class Watch:
         try:
             for path in paths:
                 candidate = self.examiner.examine(path)
-                if candidate is not None and candidate.state != "read":
+                if candidate is not None and not candidate.has_answer:
                     self._found(candidate, now_s)
         except LedgerError as exc:  # the next scan sees them too
             self._say("ledger", str(exc))
@@ -511,7 +518,9 @@ class Watch:
             if self.examiner.look(path) != film.look:
                 return None  # replaced by another one, which is read in its turn
         except FileNotFoundError:
-            pass  # put away before this watcher was stopped
+            # It was put away before this watcher was stopped, unless all are away.
+            if not self.settings.folder.is_dir():
+                raise
         return self._afterwards.put_away(path, film.name, film.status, film.reason)
 
     # How it does

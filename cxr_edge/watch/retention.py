@@ -5,7 +5,9 @@ import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from ..heatmap_folder import HEATMAP_NAME
 from ..ledger import Ledger
+from .afterwards import delete
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -37,7 +39,7 @@ def _remove_films(ledger: Ledger, before: datetime) -> None:
     n_films = 0
     for file_id, path in ledger.moved_before(before):
         try:
-            path.unlink(missing_ok=True)
+            delete(path)
             path.with_name(f"{path.name}.reason.txt").unlink(missing_ok=True)
         except OSError as exc:
             logger.warning("film %d cannot be deleted (%s)", file_id, exc.strerror)
@@ -53,7 +55,7 @@ def _remove_heatmaps(folder: Path, before: datetime) -> None:
         with os.scandir(folder) as entries:
             for entry in entries:
                 made = datetime.fromtimestamp(entry.stat(follow_symlinks=False).st_mtime, UTC)
-                if entry.name.endswith(".png") and made < before:
+                if HEATMAP_NAME.search(entry.name) and made < before:
                     Path(entry.path).unlink()
     except OSError as exc:
         logger.warning("Old heatmaps cannot be deleted (%s).", exc.strerror)

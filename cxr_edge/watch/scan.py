@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..ledger import DONE, Ledger
 from ..reading import may_be_radiograph
+from ..windows_path import reachable
 from .settle import Look
 
 # So many files are waited for at a time; those beyond are found by a later scan, so that a folder
@@ -48,12 +49,16 @@ class Candidate:
     file_id: int
     state: str
 
+    @property
+    def has_answer(self) -> bool:
+        return self.state == "read" or self.state in DONE
+
 
 @dataclass(frozen=True)
 class Scan:
     """candidates: the first ones of them in the order asked for, of n_candidates in all.
 
-    answered: films in state "read", which wait for their row or for their place.
+    answered: films that have their result and are not yet where they belong.
     """
 
     candidates: list[Candidate]
@@ -69,6 +74,7 @@ class Scanner:
 
     ledger: for this thread alone. name_of: a path below the folder as the ledger has it.
     passed_over: whether a file, as it looks, needs no candidate, as it is in hand already.
+    stays: whether a film in that state is left in the folder when it is done.
     keeps_ctime: whether the folder's file system tells when a file was last renamed or replaced.
     """
 
@@ -78,6 +84,7 @@ class Scanner:
     wanted: Wanted
     name_of: Callable[[str], str]
     passed_over: Callable[[Path, Look], bool] = lambda *_: False
+    stays: Callable[[str], bool] = lambda _: True
     newest_first: bool = False
     keeps_ctime: bool = True
     _no_radiographs: dict[str, Look] = field(default_factory=dict)
@@ -88,12 +95,14 @@ class Scanner:
         started_s = time.perf_counter()
         sign = -1 if self.newest_first else 1
         self._n_links = 0
-        n_candidates, answered = 0, []
+        n_candidates = 0
+        answered: list[Candidate] = []
         # The first ones are kept: the heap has the last of them on top, to be pushed out.
         heap: list[tuple[int, str, Candidate]] = []
         for one in self._changed():
-            if one.state == "read":
-                answered.append(one)
+            if one.has_answer:
+                if len(answered) < MAX_CANDIDATES:
+                    answered.append(one)
                 continue
             n_candidates += 1
             item = (-sign * one.look.modified_ns, one.name, one)
@@ -118,7 +127,7 @@ class Scanner:
         try:
             if _below_link(self.folder, parts[:-1]):
                 return None
-            status = path.lstat()
+            status = reachable(path).lstat()
         except OSError:  # gone, or its folder may not be entered: a scan will tell
             return None
         if not stat.S_ISREG(status.st_mode):
@@ -127,15 +136,16 @@ class Scanner:
 
     def look(self, path: Path) -> Look:
         """Raises OSError."""
-        return look_of(path.lstat(), self.keeps_ctime)
+        return look_of(reachable(path).lstat(), self.keeps_ctime)
 
     def _changed(self) -> Iterator[Candidate]:
         for path, name, status in self._files(str(self.folder), ""):
             candidate = self._candidate(path, name, look_of(status, self.keeps_ctime))
             # Windows brings what it lists up to date when a file is closed; only the file itself
             # tells how it is now.
-            if candidate is not None and sys.platform == "win32" and candidate.path.is_file():
-                candidate = self.examine(candidate.path)
+            if candidate is not None and sys.platform == "win32":
+                if reachable(candidate.path).is_file():
+                    candidate = self.examine(candidate.path)
             if candidate is not None:
                 yield candidate
 
@@ -146,7 +156,7 @@ class Scanner:
         file = self.ledger.file(self.folder_id, known_as)
         file_id, state = 0, ""
         if file is not None and file.look == look:
-            if file.state in DONE:
+            if file.state in DONE and self.stays(file.state):
                 return None
             if file.state != "gone":
                 file_id, state = file.id, file.state
@@ -161,31 +171,32 @@ class Scanner:
         return Candidate(found, known_as, look, file_id, state)
 
     def _files(self, folder: str, below: str) -> Iterator[tuple[str, str, os.stat_result]]:
-        with os.scandir(folder) as entries:
+        with os.scandir(reachable(Path(folder))) as entries:
             for entry in entries:
                 # Hidden files are a system's own (.DS_Store, ._film.jpg) or half-copied.
                 if entry.name.startswith("."):
                     continue
-                name = below + entry.name
+                # Not entry.path, which may have the prefix that makes it reachable.
+                name, path = below + entry.name, os.path.join(folder, entry.name)  # noqa: PTH118
                 try:
                     if entry.is_symlink() or _is_junction(entry):
                         self._n_links += 1
                     elif entry.is_dir(follow_symlinks=False):
                         if self.wanted.subfolders:
-                            yield from self._subfolder(entry, name)
+                            yield from self._subfolder(entry, path, name)
                     elif entry.is_file(follow_symlinks=False) and self.wanted.takes(name):
-                        yield entry.path, name, entry.stat(follow_symlinks=False)
+                        yield path, name, entry.stat(follow_symlinks=False)
                 except FileNotFoundError:  # gone between listing and looking
                     continue
 
     def _subfolder(
-        self, entry: "os.DirEntry[str]", name: str
+        self, entry: "os.DirEntry[str]", path: str, name: str
     ) -> Iterator[tuple[str, str, os.stat_result]]:
         try:
-            yield from self._files(entry.path, name + os.sep)
+            yield from self._files(path, name + os.sep)
         except PermissionError:
             # It is tried, and gets a row of its own if it stays so: nobody is to believe it read.
-            yield entry.path, name, entry.stat(follow_symlinks=False)
+            yield path, name, entry.stat(follow_symlinks=False)
 
 
 def look_of(status: os.stat_result, keeps_ctime: bool) -> Look:
@@ -202,7 +213,7 @@ def _below_link(folder: Path, parts: Sequence[str]) -> bool:
     path = folder
     for part in parts:
         path = path / part
-        if path.is_symlink():
+        if reachable(path).is_symlink():
             return True
     return False
 

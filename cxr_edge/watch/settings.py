@@ -6,6 +6,7 @@ neither can know an option that the other does not.
 
 # ruff: noqa: RUF009 - _option is dataclasses.field with this project's own words
 
+import codecs
 import os
 import sys
 import textwrap
@@ -218,7 +219,10 @@ def load_settings(path: Path) -> Settings:
     Raises SettingsError that names the file, and the key or the line.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")  # Notepad may write a byte order mark
+        data = path.read_bytes()
+        # Notepad may write a byte order mark; PowerShell's > writes UTF-16 with one.
+        is_utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = data.decode("utf-16" if is_utf_16 else "utf-8-sig")
     except OSError as exc:
         raise SettingsError(
             f"{path} cannot be read ({exc.strerror}).", "Check the path and its permissions."
@@ -229,14 +233,14 @@ def load_settings(path: Path) -> Settings:
             f"{path}: line {line} is not UTF-8.", "Save the file as UTF-8 in the editor."
         ) from exc
     try:
-        data = tomllib.loads(text)
+        table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:  # says the line
         backslash = "\\" in str(exc) or "hex" in str(exc)
         raise SettingsError(
             f"{path} is not TOML: {exc}.", _SINGLE_QUOTES if backslash else _ALL_OPTIONS
         ) from exc
     try:
-        return from_data(Settings, _anchored(Settings, data, path.absolute().parent))
+        return from_data(Settings, _anchored(Settings, table, path.absolute().parent))
     except TypeError as exc:
         raise SettingsError(f"{path}: {exc}.", _ALL_OPTIONS) from exc
     except SettingsError as exc:
