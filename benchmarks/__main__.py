@@ -1,4 +1,4 @@
-"""Take every measure, each in a process of its own, and draw the picture; about ten minutes.
+"""Take every measure, each in a process of its own, and draw the picture; about half an hour.
 
 Times are taken with made films.
 """
@@ -13,7 +13,7 @@ from .turns import plain_environment
 
 MEASURES = (
     *("against_torch", "floor", "against_openvino", "against_torchxrayvision"),
-    *("startup", "dicom_read", "folder", "memory"),
+    *("startup", "dicom_read", "folder", "memory", "watch_latency", "watch_backlog"),
 )
 
 

@@ -101,7 +101,7 @@ def _widest(rows: list[tuple[dict[str, Any], str]]) -> float:
 def _label(entry: dict[str, Any]) -> str:
     value = entry["figure"]["value"]
     shown = f"{value:.0f}" if value >= 20 else f"{value:.1f}" if value >= 2.5 else f"{value:.2f}"
-    unit = {"times": " times", "MB": " MB", "%": " %"}[entry["unit"]]
+    unit = {"times": " times", "MB": " MB", "%": " %", "ms": " ms"}[entry["unit"]]
     return f"{shown}{unit}" if entry["at_least"] else f"{shown} of {entry['target']:g}{unit}"
 
 

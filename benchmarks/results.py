@@ -29,7 +29,7 @@ class Measure:
     """One measure and what it must reach.
 
     key: its name in results.json. what: ends a sentence, "3.2 times as fast as ..." or, for a
-    limit, "1.4 of 1.6 times the time of ...". unit: "times", "MB" or "%".
+    limit, "1.4 of 1.6 times the time of ...". unit: "times", "MB", "ms" or "%".
     at_least: whether more is better. details: milliseconds and conditions, by name.
     """
 

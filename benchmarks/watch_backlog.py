@@ -1,0 +1,103 @@
+"""A backlog: `cxr-edge watch` on a folder of waiting films against `cxr-edge predict` on it.
+
+    python -m benchmarks.watch_backlog
+
+Whole processes take turns, each with two workers. The films are made, 224 pixels on a side, so that
+what the watcher does beside reading weighs the most; each differs from every other.
+Both are timed from their start to their last row.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from .films import ROOT, film, jpeg
+from .results import record_ratio
+from .startup import CXR_EDGE
+from .turns import plain_environment, take_turns
+
+N_FILMS, N_TURNS, N_WORKERS = 10_000, 4, 2
+SIDE_PX = 224
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        films = Path(folder) / "films"
+        films.mkdir()
+        for number in range(N_FILMS):
+            data = jpeg(film((SIDE_PX, SIDE_PX), seed=number))
+            (films / f"film {number:05}.jpg").write_bytes(data)
+        watch_s, predict_s = take_turns(
+            [partial(watch, films), partial(predict, films)], N_TURNS, n_warm=0
+        )
+    record_ratio(
+        "watch-backlog",
+        f"the speed of predict: watch on a folder where {N_FILMS:,} films wait",
+        0.95,
+        watch_s,
+        predict_s,
+        {
+            "watch_films_per_s": N_FILMS / float(np.median(watch_s)),
+            "predict_films_per_s": N_FILMS / float(np.median(predict_s)),
+            "workers": N_WORKERS,
+        },
+    )
+
+
+def watch(films: Path) -> float:
+    """Seconds until the last row."""
+    with tempfile.TemporaryDirectory() as name:
+        table = Path(name) / "results.csv"
+        started = time.perf_counter()
+        process = _start(
+            *("watch", films, "--csv", table, "--ledger", Path(name) / "ledger.db"),
+        )
+        try:
+            while process.poll() is None and _n_rows(table) < N_FILMS:
+                time.sleep(0.1)
+            seconds = time.perf_counter() - started
+        finally:
+            process.terminate()
+            process.wait(30)
+        assert _n_rows(table) == N_FILMS, f"{_n_rows(table)} rows for {N_FILMS} films"
+    return seconds
+
+
+def predict(films: Path) -> float:
+    with tempfile.TemporaryDirectory() as name:
+        table = Path(name) / "results.csv"
+        started = time.perf_counter()
+        process = _start("predict", films, "--csv", table)
+        assert process.wait() == 0, f"exit code {process.returncode}"
+        seconds = time.perf_counter() - started
+        assert _n_rows(table) == N_FILMS, f"{_n_rows(table)} rows for {N_FILMS} films"
+    return seconds
+
+
+def _start(*arguments: object) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [
+            *CXR_EDGE,
+            *map(str, arguments),
+            *("--device", "cpu", "--workers", str(N_WORKERS)),
+        ],
+        env=plain_environment(),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _n_rows(table: Path) -> int:
+    return max(0, table.read_bytes().count(b"\n") - 1) if table.exists() else 0
+
+
+if __name__ == "__main__":
+    if sys.platform == "win32":
+        sys.exit("This ends the watcher as POSIX systems do.")
+    main()
