@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .database import Database
 from .predictions import Prediction
+from .schema import SAME_CONTENT
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,8 @@ class CsvFiles(Database):
         """How many earlier predictions there are of the same content under the same name by the
         same model."""
         row = self.one(
-            "SELECT count(*) FROM predictions WHERE sha256 = ? AND model_sha256 = ? "
-            "AND source = ? AND id < ?",
+            f"SELECT count(*) FROM predictions WHERE {SAME_CONTENT} AND model_sha256 = ?2 "
+            "AND source = ?3 AND id < ?4",
             *(prediction.result.sha256, prediction.result.model_sha256),
             *(os.fsencode(prediction.result.source), prediction.id),
         )

@@ -12,6 +12,7 @@ from ..result import HEALING_CODES, Identifiers, Result
 from ..watch.settle import Look
 from .database import Database, iso, translated, utf8
 from .predictions import Prediction
+from .schema import SAME_CONTENT
 
 # States that ask for nothing more, as long as the file stays as it is.
 DONE = frozenset({"recorded", "refused", "failed", "set_aside"})
@@ -281,7 +282,7 @@ class Files(Database):
         # +: not by the index of the folder, in which all its predictions would be gone through.
         rows = self.all(
             "SELECT id, source, file_id, code FROM predictions "
-            "WHERE sha256 = ? AND model_sha256 = ? AND +folder_id = ? ORDER BY id DESC",
+            f"WHERE {SAME_CONTENT} AND model_sha256 = ?2 AND +folder_id = ?3 ORDER BY id DESC",
             *(result.sha256, result.model_sha256, folder_id),
         )
         return next(((row[0], row[1], row[2]) for row in rows if row[3] not in HEALING_CODES), None)

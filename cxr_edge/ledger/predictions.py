@@ -10,6 +10,7 @@ from typing import Any
 
 from ..result import HEALING_CODES, Finding, Identifiers, Result
 from .database import Database, iso, translated
+from .schema import SAME_CONTENT
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class Predictions(Database):
     def has_answer(self, sha256: str, model_sha256: str) -> bool:
         """Whether that model has read that content, with an outcome that time does not change."""
         rows = self.all(
-            "SELECT DISTINCT code FROM predictions WHERE sha256 = ? AND model_sha256 = ?",
+            f"SELECT DISTINCT code FROM predictions WHERE {SAME_CONTENT} AND model_sha256 = ?2",
             *(sha256, model_sha256),
         )
         return any(row[0] not in HEALING_CODES for row in rows)

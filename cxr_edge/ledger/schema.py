@@ -50,7 +50,8 @@ MIGRATIONS = (
         study TEXT NOT NULL,
         instance TEXT NOT NULL
     );
-    CREATE INDEX predictions_by_content ON predictions (sha256);
+    -- By its beginning: small enough to stay in memory, and unique but for an accident.
+    CREATE INDEX predictions_by_content ON predictions (substr(sha256, 1, 12));
     CREATE INDEX predictions_by_folder ON predictions (folder_id, id);
     CREATE INDEX predictions_by_file ON predictions (file_id);
     CREATE INDEX predictions_by_time ON predictions (processed_at);
@@ -85,4 +86,7 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     """,
 )
+# A film's content in a query, as its first value; the first condition is that of the index, and +
+# keeps SQLite from putting the value of the second one into it.
+SAME_CONTENT = "substr(sha256, 1, 12) = substr(?1, 1, 12) AND +sha256 = ?1"
 SCHEMA_VERSION = len(MIGRATIONS)
