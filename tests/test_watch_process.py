@@ -167,6 +167,16 @@ def test_options_override_the_file_and_check_starts_nothing(folder, tmp_path, ti
     assert target.read_bytes().startswith(b"\xef\xbb\xbffile,")
 
 
+def test_films_that_the_file_would_move_stay_where_the_command_line_says_so(
+    folder, tmp_path, tiny_model_path
+):
+    after = f"success = 'move'\nmoved_to = '{tmp_path / 'done'}'"
+    config = written(tmp_path, folder, tiny_model_path, after=after)
+    process = start("--config", config, "--after", "leave", "--check")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+
+
 def test_heatmaps_are_drawn_and_are_no_part_of_the_folder(folder, tmp_path, tiny_model_path):
     pictures = tmp_path / "pictures"
     config = written(tmp_path, folder, tiny_model_path, heatmaps=f"folder = '{pictures}'")

@@ -319,6 +319,9 @@ def _overridden(settings: "Settings", options: dict[str, Any]) -> "Settings":
     def paths(**names: str) -> dict[str, Any]:
         return {key: path.absolute() for key, path in some(**names).items()}
 
+    # Where the file says that films are moved, and the command line that they are not.
+    not_moved = {"moved_to": None} if given.get("after") in ("leave", "delete") else {}
+
     return replace(
         settings,
         **some(
@@ -340,8 +343,11 @@ def _overridden(settings: "Settings", options: dict[str, Any]) -> "Settings":
         heatmaps=replace(settings.heatmaps, **paths(folder="heatmap_path")),
         after=replace(
             settings.after,
-            **some(success="after"),
-            **paths(moved_to="moved_to", failed_to="failed_to"),
+            **(
+                not_moved
+                | some(success="after")
+                | paths(moved_to="moved_to", failed_to="failed_to")
+            ),
         ),
         log=replace(settings.log, **paths(file="log")),
     )

@@ -158,7 +158,7 @@ class Watch:
     @property
     def trouble(self) -> str:
         """What keeps it from its work; "" if nothing does."""
-        return " ".join(self._troubles.values())
+        return " ".join(text for what, text in self._troubles.items() if what != "links")
 
     def passed_over(self, path: Path, look: Look) -> bool:
         """Whether a scan need not tell of the file: it is being read, or waits for its next try."""

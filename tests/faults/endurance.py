@@ -79,8 +79,7 @@ def _outcome(scale: Scale, n_films: int, samples: list[_Sample], wrongs: list[st
     of_cpu = _rate(late, "cpu_s") / _rate(early, "cpu_s")
     if scale.full:
         wrongs += [f"memory grew by more than {_MOST_MB:g} MB"] if grown_mb > _MOST_MB else []
-        # Where others use the cores too, time of its own tells more than the clock.
-        wrongs += ["it slowed down"] if max(rates[1] / rates[0], of_cpu) < _LEAST_RATE else []
+        wrongs += ["it slowed down"] if rates[1] / rates[0] < _LEAST_RATE else []
     wrongs += ["handles grew"] if handles[1] > handles[0] + 1 else []
     wrongs += ["threads grew"] if threads[1] > threads[0] else []
     figures = (
