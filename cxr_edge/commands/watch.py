@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from ..ledger import Recorded, Watcher
     from ..model import Model
     from ..result import Result
+    from ..watch.claim import Claim
+    from ..watch.notices import Notices
     from ..watch.pseudonym import Pseudonyms
     from ..watch.readers import Reading
     from ..watch.settings import Settings
@@ -248,32 +250,7 @@ def run(settings: "Settings", stopping: threading.Event, *, check: bool = False)
         # One that hangs on a dead share is not waited for: `main` leaves without its threads.
         executor = ThreadPoolExecutor(1, "scanning")
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)
-        progress = _Progress()
-        beating: list[Future[None]] = []
-
-        def recorded(result: "Result", how: "Recorded") -> None:
-            progress.n_read += 1
-            if how.repeated:
-                return
-            if how.copy_of is not None:
-                name = printable(result.source)
-                _tell(f"{name}: the same film as {printable(how.copy_of)}, recorded there")
-                return
-            _tell(described(result))
-            positive = [finding.name for finding in result.findings if finding.positive]
-            if positive:
-                notices.positive(str(result.source), positive)
-
-        def beat(n_waiting: int) -> None:
-            notify("WATCHDOG=1")
-            notices.waiting(n_waiting, time.monotonic())
-            progress.say(n_waiting)
-            # It writes into the folder, which may be a share that hangs.
-            if beating and beating[0].done():
-                beating.pop().result()  # raises BusyError
-            if not beating:
-                beating.append(executor.submit(claim.beat))
-
+        teller = _Teller(notices, claim, executor, notify)
         watch = Watch(
             settings,
             ledger,
@@ -290,7 +267,7 @@ def run(settings: "Settings", stopping: threading.Event, *, check: bool = False)
             events=events if settings.events and is_local else None,
             disguised=_disguise(settings, pseudonyms),
             wake=wake.set,
-            told=Told(recorded, beat, heatmaps.write if heatmaps else lambda _: None),
+            told=Told(teller.recorded, teller.beat, heatmaps.write if heatmaps else lambda _: None),
         )
 
         def wait(seconds: float) -> None:
@@ -303,7 +280,7 @@ def run(settings: "Settings", stopping: threading.Event, *, check: bool = False)
         notify("STOPPING=1")
         ledger.forget_watcher(watch.owner)
         n_waiting = watch.n_waiting
-        click.echo(f"Stopped. {progress.n_read} read, {n_waiting} wait.", err=True)
+        click.echo(f"Stopped. {teller.n_read} read, {n_waiting} wait.", err=True)
         if watch.trouble:
             raise RecordError(watch.trouble, "What is in the ledger comes with the next start.")
     return 0
@@ -428,23 +405,58 @@ def _watcher(settings: "Settings", model: "Model") -> "Watcher":
     )
 
 
-class _Progress:
-    """Says on the error stream how a backlog is getting on."""
+class _Teller:
+    """Tells of each film on the standard output, and on the error stream how a backlog gets on;
+    gives notices, and says to others that this watcher lives."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        notices: "Notices",
+        claim: "Claim",
+        executor: Executor,
+        notify: Callable[[str], object],
+    ) -> None:
+        """executor: the scanning thread's. notify: tells systemd."""
         self.n_read = 0
+        self._notices, self._claim, self._notify = notices, claim, notify
+        self._executor = executor
+        self._beating: Future[None] | None = None
         self._n_said, self._since_s = 0, time.monotonic()
 
-    def say(self, n_waiting: int) -> None:
+    def recorded(self, result: "Result", how: "Recorded") -> None:
+        self.n_read += 1
+        if how.repeated:
+            return
+        if how.copy_of is not None:
+            name = printable(result.source)
+            _tell(f"{name}: the same film as {printable(how.copy_of)}, recorded there")
+            return
+        _tell(described(result))
+        positive = [finding.name for finding in result.findings if finding.positive]
+        if positive:
+            self._notices.positive(str(result.source), positive)
+
+    def beat(self, n_waiting: int) -> None:
+        """Raises BusyError: another watcher has come."""
+        self._notify("WATCHDOG=1")
+        self._notices.waiting(n_waiting, time.monotonic())
+        self._say_progress(n_waiting)
+        if self._beating is not None and self._beating.done():
+            beating, self._beating = self._beating, None
+            beating.result()
+        # It writes into the folder, which may be a share that hangs.
+        if self._beating is None:
+            self._beating = self._executor.submit(self._claim.beat)
+
+    def _say_progress(self, n_waiting: int) -> None:
         now_s = time.monotonic()
         n_new, took_s = self.n_read - self._n_said, now_s - self._since_s
         self._n_said, self._since_s = self.n_read, now_s
         if n_new and n_waiting > n_new:  # else it is done before this would be read
             per_s = n_new / took_s
-            left_min = n_waiting / per_s / 60
             _tell(
                 f"{self.n_read} read, {n_waiting} wait: {per_s:.1f} films/s, "
-                f"{left_min:.0f} min left.",
+                f"{n_waiting / per_s / 60:.0f} min left.",
                 err=True,
             )
 
