@@ -124,6 +124,7 @@ def look(
                 ("heatmaps", watcher.heatmaps),
                 ("moved films", watcher.moved_to),
                 ("failed films", watcher.failed_to),
+                ("log", watcher.log),
             ):
                 if place:
                     places[f"{name} {place}"] = Path(place)

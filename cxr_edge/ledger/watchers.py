@@ -15,7 +15,7 @@ from .database import Database, iso
 class Watcher:
     """A running `cxr-edge watch`, as it last said itself. Times are UTC, ISO 8601.
 
-    heatmaps, moved_to, failed_to: folders that it writes to; "" where it does not.
+    heatmaps, moved_to, failed_to, log: where it writes to; "" where it does not.
     """
 
     folder: str
@@ -33,6 +33,7 @@ class Watcher:
     heatmaps: str = ""
     moved_to: str = ""
     failed_to: str = ""
+    log: str = ""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def run(scale: Scale) -> Outcome:
     targets = (
         ("ledger", "state", 8.0, "ledger"),
         ("CSV", "results ü", 0.5, "The rows wait in the ledger."),
-        ("heatmaps", "heatmaps", 64.0, "Heatmaps cannot be written"),
+        ("heatmaps", "heatmaps", scale.of(64.0, 256.0), "Heatmaps cannot be written"),
         ("log", "log", 0.25, ""),
     )
     # At the same time, each at a site of its own: it is waiting for the most part.
