@@ -402,7 +402,7 @@ def _watcher(settings: "Settings", model: "Model") -> "Watcher":
         heatmaps=str(settings.heatmaps.folder or ""),
         moved_to=str(settings.after.moved_to or ""),
         failed_to=str(settings.after.failed_to or ""),
-        log=str(settings.log.file or ""),
+        log="" if settings.log.file is None else str(settings.log.file.parent),
     )
 
 
