@@ -260,7 +260,7 @@ def run(settings: "Settings", stopping: threading.Event, *, check: bool = False)
             executor,
             # While one group of films is being synced to the disk, the workers read the next one.
             # Pictures are large.
-            n_ahead=(4 if heatmaps else 16) * n_workers,
+            n_ahead=(4 if heatmaps else 32) * n_workers,
             watcher=_watcher(settings, model),
             owner=secrets.token_hex(8),
             view=view,

@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 # A scan of a large folder takes seconds: it gets at most this part of the time.
 _SCANNING_SHARE = 0.05
 _NO_ANSWER_S = 60.0
+# With so much handed out that the readers are busy until then, films are gathered for so long:
+# one by one, what it takes to have each on the disk would cost a third of the readers' time.
+_GATHER_S = 0.04
 _BEAT_S = 10.0
 _SWEEP_S = 30.0
 _RETENTION_S = 3600.0
@@ -172,7 +175,9 @@ class Watch:
         """
         while not stopping():
             wait_s = self.step()
-            if wait_s > 0 and not stopping():
+            if self.readers.n_in_hand > self.n_ahead // 2:
+                time.sleep(_GATHER_S)
+            elif wait_s > 0 and not stopping():
                 wait(wait_s)
         self.stop()
 
