@@ -37,6 +37,7 @@ def test_each_real_film_has_the_row_that_predict_gives_however_often_watch_is_ki
         with closing(sqlite3.connect(ledger)) as db:
             assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     process = start(*options)
+    wait_for(lambda: process.stderr.readline().startswith("Watching"), process)
     wait_for(lambda: len(rows(table)) >= len(films), process)
     stop(process)
     model = load_model()
