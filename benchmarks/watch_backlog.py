@@ -21,7 +21,7 @@ from .results import record_ratio
 from .startup import CXR_EDGE
 from .turns import plain_environment, take_turns
 
-N_FILMS, N_TURNS, N_WORKERS = 10_000, 4, 2
+N_FILMS, N_TURNS, N_WORKERS = 10_000, 3, 2
 SIDE_PX = 224
 
 
