@@ -123,7 +123,7 @@ def test_homes_and_tmp_are_closed_where_nothing_of_ours_lies_there(tmp_path: Pat
         elsewhere, Surroundings(("/home/anna/venv/bin/python",), False, mountinfo=DISKS)
     )
     assert values(text.splitlines(), "ProtectHome") == ["read-only"]
-    linked = Surroundings(PROGRAM, False, (Path("/root/python3"),), mountinfo=DISKS)
+    linked = Surroundings(PROGRAM, False, (Path("/home/anna/python3"),), mountinfo=DISKS)
     assert values(unit_text(elsewhere, linked).splitlines(), "ProtectHome") == ["read-only"]
     config.write_text("folder = '/srv/films'\nledger = '/var/lib/cxr-edge/ledger.db'\n")
     settings = plan("cxr-edge", config, "a").settings
