@@ -228,39 +228,25 @@ def test_rows_that_waited_when_it_was_stopped_are_written_at_the_next_start(
     assert again.readers.read == []
 
 
-def test_a_ledger_that_cannot_be_written_loses_nothing(bench, monkeypatch):
-    real = bench.ledger.take
+@pytest.mark.parametrize("step", ["saw", "take", "record"])
+def test_a_ledger_that_cannot_be_written_loses_nothing(bench, monkeypatch, step):
+    real = getattr(bench.ledger, step)
     full = True
 
-    def take(*args):
+    def write(*args):
         if full:
             raise LedgerError("The ledger cannot be used (database or disk is full).")
         return real(*args)
 
-    monkeypatch.setattr(bench.ledger, "take", take)
+    monkeypatch.setattr(bench.ledger, step, write)
     bench.rounds(5)
+    assert bench.rows == []
     assert "disk is full" in bench.watch.trouble
     full = False
     bench.rounds(10)
     assert sorted(bench.names) == ["1.png", "2.jpg"]
-    assert bench.watch.trouble == ""
-
-
-def test_results_that_the_ledger_cannot_take_are_kept_until_it_can(bench, monkeypatch):
-    real = bench.ledger.record
-    full = True
-
-    def record(*args):
-        if full:
-            raise LedgerError("The ledger cannot be used (database or disk is full).")
-        return real(*args)
-
-    monkeypatch.setattr(bench.ledger, "record", record)
-    bench.rounds(5)
-    full = False
-    bench.rounds(5)
-    assert sorted(bench.names) == ["1.png", "2.jpg"]
     assert len(bench.readers.read) == 2
+    assert bench.watch.trouble == ""
 
 
 def test_a_share_that_drops_and_comes_back_is_survived(bench, caplog):
