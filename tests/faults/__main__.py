@@ -1,6 +1,6 @@
 """Do to `cxr-edge watch` what it must survive, and print what became of it.
 
-The short form takes about two minutes, --full about an hour. What takes a mount or another user is
+The short form takes about two minutes, --full about 40. What takes a mount or another user is
 imitated as root alone, on Linux.
 """
 
