@@ -7,7 +7,7 @@ the row of the one before is there. From the time that passes until the CSV has 
 what must pass is taken off: the time that a file must stay unchanged (--settle, 2 s unless said
 otherwise), and reading the same film, decoding and network, by the same functions in this process
 when its row is there. What is left is the watcher's own: noticing the file and that it has settled,
-handing it to the decoding process and its image back, the ledger's and the CSV's disk.
+handing it to the reading process and its answer back, the ledger's and the CSV's disk.
 """
 
 import os

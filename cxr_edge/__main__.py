@@ -3,7 +3,7 @@
 import sys
 
 if __name__ == "__main__" and getattr(sys, "frozen", False):
-    # The packaged program is its own Python: a decoding process is started as this one.
+    # The packaged program is its own Python: a reading process is started as this one.
     from multiprocessing import freeze_support
 
     freeze_support()

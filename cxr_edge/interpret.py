@@ -1,6 +1,6 @@
 """INTERPRET: logits become findings, judged by the card's operating points."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,16 +28,23 @@ def to_probability(
 def interpret(
     logits: NDArray[np.float32], card: ModelCard, thresholds: Mapping[str, float] | None = None
 ) -> tuple[Finding, ...]:
-    """The findings of one radiograph, logits (K,), the leading one first.
+    """The findings of one radiograph, logits (K,), the leading one first; see to_findings."""
+    probabilities = to_probability(logits[None], card.activation, card.temperature)[0]
+    return to_findings(probabilities.tolist(), card, thresholds)
+
+
+def to_findings(
+    probabilities: Sequence[float], card: ModelCard, thresholds: Mapping[str, float] | None = None
+) -> tuple[Finding, ...]:
+    """The findings of one radiograph, by K probabilities, the leading one first.
 
     Positive findings come before negative ones, and the more probable first. thresholds: by
     finding, in place of the card's operating points.
     """
-    probabilities = to_probability(logits[None], card.activation, card.temperature)[0]
     own = {point.finding: point.threshold for point in card.operating_points}
     own |= {name: value for name, value in (thresholds or {}).items() if name in own}
     findings = (
-        Finding(name, float(probability), own.get(name))
+        Finding(name, probability, own.get(name))
         for name, probability in zip(card.findings, probabilities, strict=True)
     )
     return tuple(sorted(findings, key=lambda f: (f.positive, f.probability), reverse=True))

@@ -1,5 +1,5 @@
-"""READ and PREPARE in a process that may die: one film that crashes a decoder, takes forever or
-needs too much memory ends alone.
+"""Films are read in a process that may die: one film that crashes it, takes forever or needs too
+much memory ends alone.
 
 Nothing that the process sends is believed more than a file would be: a made-up image may have taken
 it over. So its answers are never unpickled, and are checked before they are used.
@@ -10,10 +10,11 @@ import logging
 import os
 import re
 import signal
+import struct
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -21,17 +22,16 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from . import decoder_process
-from .decoder_process import DECODED, FAILED, IDENTIFIED, OPENED, READY, SHOWN, Failure, Shown
+from . import reader_process
 from .errors import RadiographError, RefusedError, UnreadableError
-from .model_card import InputSpec
-from .preprocess import normalise
-from .radiograph import MAX_PIXELS, Radiograph, out_of_memory
-from .reading import Decoded
+from .heatmap import Overlay
+from .interpret import to_findings
+from .model import Model
+from .radiograph import out_of_memory
+from .reader_process import DRAWN, FAILED, IDENTIFIED, JUDGED, OPENED, READY, Failure, Task
+from .reading import Answer
 from .result import Identifiers
+from .session import CUDA
 from .strict import from_data
 
 if sys.platform == "win32":
@@ -48,11 +48,10 @@ _END_S = 5.0
 _OVERSLEPT_S = 10.0
 _MAX_TEXT_BYTES = 1 << 16
 _MAX_TEXT = 2000
-_PIPE_BYTES = 1 << 18
-_DTYPES = ("uint8", "uint16", "float32")
+# Of an overlay, which is 640 pixels high or wide at most.
+_MAX_PNG_BYTES = 1 << 22
+_PNG = b"\x89PNG\r\n\x1a\n"
 _KINDS: dict[str, type[RadiographError]] = {"failed": UnreadableError, "refused": RefusedError}
-# Windows counts in its limit what the process needs for itself: Python, numpy, OpenCV, pydicom.
-_WINDOWS_OWN_BYTES = 256 * 1024**2
 # Deaths that say nothing about the film, since somebody else brought them about: systemd, a logoff.
 if sys.platform == "win32":
     _FROM_OUTSIDE = {1, -15, 0xC000013A, 0x40010004}  # the Task Manager, terminate, Ctrl-C, logoff
@@ -66,16 +65,16 @@ _processes = threading.Lock()
 
 @dataclass(frozen=True)
 class Limits:
-    """What a film may take: film_s to be opened and as long again to be decoded; memory_bytes
-    beside what the process needs for itself."""
+    """What a film may take: film_s to be opened and as long again to be decoded and judged;
+    memory_bytes beside what the process needs without a film."""
 
     film_s: float = 60.0
     memory_bytes: int = 2 * 1024**3
 
 
-class Decoder:
-    """Opens, decodes and prepares films in a child process, which is started when it is first
-    needed and anew after it died.
+class IsolatedReader:
+    """Reads films in a child process, which is started when it is first needed and anew after it
+    died.
 
     For one thread at a time, but for `close`. On Linux the process also ends with the thread that
     had it started; the next film then starts another.
@@ -86,19 +85,33 @@ class Decoder:
 
     def __init__(
         self,
-        spec: InputSpec,
+        model: Model,
+        thresholds: Mapping[str, float] | None = None,
         limits: Limits = Limits(),
         *,
-        with_radiograph: bool = False,
+        threads: int = 1,
+        draw: bool = False,
         with_identifiers: bool = False,
     ) -> None:
-        """with_radiograph, with_identifiers: Decoded is to have them."""
+        """model: which the process loads for itself, on the same provider. threads: see load_model.
+        draw: with the findings drawn over the film; the model gives heatmaps. with_identifiers:
+        they are looked for."""
         self.sha256 = ""
         self.identifiers = Identifiers()
-        self._spec = spec
+        self._card = model.card
+        self._thresholds = thresholds
         self._limits = limits
-        self._with_radiograph = with_radiograph
-        self._with_identifiers = with_identifiers
+        self._task = Task(
+            model.path,
+            model.sha256,
+            "cuda" if model.provider == CUDA else "cpu",
+            threads,
+            model.session.cached_at and model.session.cached_at.parent,
+            thresholds and dict(thresholds),
+            draw,
+            with_identifiers,
+            limits.memory_bytes,
+        )
         self._child: _Child | None = None
         self._closed = False
         self._changing = threading.Lock()  # _child and _closed
@@ -106,24 +119,24 @@ class Decoder:
 
     @property
     def pid(self) -> int | None:
-        """The process that decodes; None where there is none now."""
+        """The process that reads; None where there is none now."""
         child = self._child
         return child.pid if child is not None else None
 
     def start(self) -> None:
         """Start the process now, so that the first film need not wait for it.
 
-        Raises UnreadableError: no_decoder, stalled, stopped.
+        Raises UnreadableError: no_reader, stalled, stopped.
         """
         with self._in_hand:
             self._living()
 
-    def read(self, path: Path) -> Decoded:
-        """READ and PREPARE a film.
+    def read(self, path: Path) -> Answer:
+        """What the model says of a film.
 
         Raises what radiograph.read_radiograph and preprocess.prepare raise; UnreadableError for a
         fault of this program (internal_error) and for the process: stalled (the file could not be
-        had in time), took_too_long (to be decoded), out_of_memory, decoder_crashed, no_decoder (it
+        had in time), took_too_long (to be decoded), out_of_memory, reader_crashed, no_reader (it
         cannot be started), stopped (it was ended from outside, or `close` was called).
         """
         with self._in_hand:
@@ -133,7 +146,7 @@ class Decoder:
                 return self._read(child, path)
             except UnreadableError as exc:
                 # What an earlier film left behind may have crashed it; a new one judges this film.
-                if exc.code != "decoder_crashed" or was_new:
+                if exc.code != "reader_crashed" or was_new:
                     raise
             return self._read(self._living(), path)
 
@@ -161,23 +174,23 @@ class Decoder:
             if self._closed:
                 raise _stopped()
             try:
-                child = self._child = _Child(
-                    self._spec, self._limits, self._with_radiograph, self._with_identifiers
-                )
+                child = self._child = _Child(self._task, self._limits.film_s)
             except OSError as exc:  # no memory, or too many processes or open files
-                raise _no_decoder() from exc
-        if not child.is_ready():
+                raise _no_reader(str(exc)) from exc
+        try:
+            child.begin(self._task)
+        except (EOFError, OSError, _Nonsense) as exc:
             child.kill()
             self._clear_away(_END_S)
-            raise _stopped() if self._closed else _no_decoder()
+            raise _stopped() if self._closed else _no_reader(str(exc)) from exc
         return child
 
-    def _read(self, child: "_Child", path: Path) -> Decoded:
+    def _read(self, child: "_Child", path: Path) -> Answer:
         self.sha256, self.identifiers = "", Identifiers()
         try:
             # Absolute, since this process may have changed its folder meanwhile.
             child.ask(path.absolute())
-            return self._answer(child, path)
+            return self._answer(child)
         except (EOFError, OSError) as exc:
             raise self._why_it_ended(child) from exc
         except _Nonsense as exc:
@@ -188,31 +201,27 @@ class Decoder:
         finally:
             child.end_phase()
 
-    def _answer(self, child: "_Child", path: Path) -> Decoded:
-        height, width = self._spec.height_px, self._spec.width_px
-        max_bytes = max(_MAX_TEXT_BYTES, 4 + 4 * height * width)
-        radiograph: Radiograph | None = None
+    def _answer(self, child: "_Child") -> Answer:
+        overlays: list[Overlay] = []
         while True:
-            message = child.receive(max_bytes)
-            kind, data = message[:4], memoryview(message)[4:]
+            message = child.receive(_MAX_PNG_BYTES if self._task.draw else _MAX_TEXT_BYTES)
+            kind, data = message[:4], message[4:]
             if kind == OPENED and not self.sha256 and re.fullmatch(b"[0-9a-f]{64}", data):
-                self.sha256 = bytes(data).decode()
+                self.sha256 = data.decode()
                 child.begin_phase()
-            elif kind == IDENTIFIED and self._with_identifiers:
+            elif kind == IDENTIFIED and self._task.with_identifiers:
                 self.identifiers = _checked_identifiers(_parsed(Identifiers, data))
-            elif kind == SHOWN and self.sha256 and self._with_radiograph and radiograph is None:
-                radiograph = _radiograph(_parsed(Shown, data), child, path, self.sha256)
+            elif kind == DRAWN and self._task.draw and len(overlays) < len(self._card.findings):
+                overlays.append(_overlay(data, self._card.findings))
             elif kind == FAILED:
                 error = _error(_parsed(Failure, data))
                 if error.code == "out_of_memory":
                     child.is_spent = True
                 raise error
-            elif kind == DECODED and self.sha256 and len(data) == 4 * height * width:
-                if (radiograph is not None) != self._with_radiograph:
-                    raise _Nonsense
-                grey = np.frombuffer(data, np.float32).reshape(1, height, width)
-                inputs = normalise(grey, self._spec)
-                return Decoded(self.sha256, inputs, radiograph, self.identifiers)
+            elif kind == JUDGED and self.sha256:
+                probabilities = _probabilities(data, len(self._card.findings))
+                findings = to_findings(probabilities, self._card, self._thresholds)
+                return Answer(findings, tuple(overlays))
             else:
                 raise _Nonsense
 
@@ -220,7 +229,7 @@ class Decoder:
         """The error for a film whose answer did not come; the process is cleared away."""
         exit_code = child.exit_code(_END_S)
         if not self._clear_away(_END_S):
-            logger.warning("A decoding process that was killed hangs in the system.")
+            logger.warning("A reading process that was killed hangs in the system.")
         if self._closed:
             return _stopped()
         if child.is_late:
@@ -245,7 +254,7 @@ class Decoder:
 
 
 class _Nonsense(Exception):
-    """An answer that cxr_edge.decoder_process does not give."""
+    """An answer that cxr_edge.reader_process does not give."""
 
 
 class _Child:
@@ -254,9 +263,7 @@ class _Child:
     That thread, and not a time limit on reading from the pipe: part of an answer may come in time.
     """
 
-    def __init__(
-        self, spec: InputSpec, limits: Limits, with_radiograph: bool, with_identifiers: bool
-    ) -> None:
+    def __init__(self, task: Task, film_s: float) -> None:
         """Raises OSError."""
         context = get_context("spawn")
         self.n_films = 0
@@ -264,25 +271,21 @@ class _Child:
         self.is_spent = False  # it ends by itself, or should
         self._is_cleared_away = False
         self._is_over = threading.Event()
-        self._film_s = limits.film_s
+        self._film_s = film_s
         self._deadline_s: float | None = None
         self._changing = threading.Lock()  # is_late and _deadline_s
         its_requests, self._requests = context.Pipe(duplex=False)
         try:
             self._answers, its_answers = context.Pipe(duplex=False)
-            _widen(its_answers.fileno())
         except OSError:
             _close(its_requests, self._requests)
             raise
         try:
             # A daemon, so that a program that forgets it can end.
             self._process = context.Process(
-                target=decoder_process.serve,
-                args=(
-                    *(its_requests, its_answers, spec, limits.memory_bytes),
-                    *(with_radiograph, with_identifiers, os.getpid()),
-                ),
-                name="decoder",
+                target=reader_process.serve,
+                args=(its_requests, its_answers, task, os.getpid()),
+                name="reader",
                 daemon=True,
             )
             with _processes, _no_ctrl_c():
@@ -297,13 +300,13 @@ class _Child:
         self.pid = pid
         if sys.platform == "win32":
             try:
-                self._job = Job(pid, limits.memory_bytes + _WINDOWS_OWN_BYTES)
+                self._job = Job(pid)
             except OSError:
                 self.kill()
                 _close(self._requests, self._answers)
                 raise
         self._timekeeper = threading.Thread(
-            target=self._kill_when_late, name=f"decoder-{pid}-time", daemon=True
+            target=self._kill_when_late, name=f"reader-{pid}-time", daemon=True
         )
         self._timekeeper.start()
 
@@ -312,13 +315,15 @@ class _Child:
         """Whether it can be asked for another film."""
         return not self.is_late and not self.is_spent and not wait([self._process.sentinel], 0)
 
-    def is_ready(self) -> bool:
-        """Wait until it has started; False where it has not."""
-        ready = wait([self._answers, self._process.sentinel], _START_S)
-        try:
-            return self._answers in ready and self._answers.recv_bytes(len(READY)) == READY
-        except (EOFError, OSError):
-            return False
+    def begin(self, task: Task) -> None:
+        """Wait until it has started. Raises EOFError, OSError, _Nonsense: it has not."""
+        if not wait([self._answers, self._process.sentinel], _START_S):
+            raise TimeoutError(f"it has not started within {_START_S:.0f} s")
+        message = self._answers.recv_bytes(_MAX_TEXT_BYTES)
+        if message != READY + task.model_sha256.encode():
+            raise _Nonsense(_plain(message[4:].decode(errors="replace")))
+        if sys.platform == "win32":
+            self._job.limit_memory(task.memory_bytes)
 
     def ask(self, path: Path) -> None:
         """Begin with a film. Raises OSError: the process is gone."""
@@ -405,24 +410,15 @@ def _no_ctrl_c() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _widen(pipe: int) -> None:
-    """Room for a whole answer, so that the process goes on while it is taken out."""
-    if sys.platform == "linux":
-        import fcntl
-
-        with suppress(OSError):  # this user has too many such pipes
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-
-
 def _close(*ends: Any) -> None:
     for end in ends:
         with suppress(OSError):
             end.close()
 
 
-def _parsed(kind: type[_T], data: memoryview) -> _T:
+def _parsed(kind: type[_T], data: bytes) -> _T:
     try:
-        return from_data(kind, json.loads(bytes(data)))
+        return from_data(kind, json.loads(data))
     except (ValueError, TypeError, RecursionError) as exc:
         raise _Nonsense from exc
 
@@ -448,33 +444,23 @@ def _plain(text: str) -> str:
     return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text[:_MAX_TEXT])
 
 
-def _radiograph(shown: Shown, child: _Child, path: Path, sha256: str) -> Radiograph:
-    """Receive its pixels. Raises _Nonsense."""
-    (height, width), (full_height, full_width) = shown.shape, shown.full_shape
-    if (
-        shown.dtype not in _DTYPES
-        or min(height, width, full_height, full_width) < 1
-        or max(height * width, full_height * full_width) > 2 * MAX_PIXELS
-        or not shown.white > 0
-        or not 1 <= shown.bits_stored <= 64
-        or len(shown.photometric) > 64
-    ):
+def _probabilities(data: bytes, n: int) -> tuple[float, ...]:
+    """Raises _Nonsense."""
+    try:
+        probabilities = struct.unpack(f"<{n}d", data)
+    except struct.error as exc:
+        raise _Nonsense from exc
+    if not all(0 <= probability <= 1 for probability in probabilities):
         raise _Nonsense
-    dtype = np.dtype(shown.dtype)
-    n_bytes = height * width * dtype.itemsize
-    data = child.receive(n_bytes)
-    if len(data) != n_bytes:
+    return probabilities
+
+
+def _overlay(data: bytes, findings: tuple[str, ...]) -> Overlay:
+    """Raises _Nonsense."""
+    index, png = int.from_bytes(data[:2], "big"), data[2:]
+    if index >= len(findings) or not png.startswith(_PNG):
         raise _Nonsense
-    pixels: NDArray[np.uint8] = np.frombuffer(data, dtype).reshape(height, width)
-    return Radiograph(
-        pixels,
-        shown.white,
-        shown.bits_stored,
-        _plain(shown.photometric),
-        path,
-        sha256,
-        (full_height, full_width),
-    )
+    return Overlay(findings[index], png)
 
 
 def _stalled() -> UnreadableError:
@@ -495,16 +481,16 @@ def _took_too_long(film_s: float) -> UnreadableError:
 
 def _crashed(how: str) -> UnreadableError:
     return UnreadableError(
-        "decoder_crashed",
-        f"The image ended the process that decodes it ({how}).",
+        "reader_crashed",
+        f"The image ended the process that reads it ({how}).",
         "Export the radiograph again as a single greyscale JPEG, PNG or DICOM file.",
     )
 
 
-def _no_decoder() -> UnreadableError:
+def _no_reader(why: str) -> UnreadableError:
     return UnreadableError(
-        "no_decoder",
-        "The process that decodes images cannot be started.",
+        "no_reader",
+        f"The process that reads radiographs cannot be started{why and f' ({why})'}.",
         "Check free memory, and whether a virus scanner stops it.",
     )
 

@@ -5,19 +5,16 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from .errors import RadiographError
 from .interpret import interpret
 from .model import Model
-from .model_card import InputSpec
 from .preprocess import min_side_px, prepare
 from .radiograph import (
     Radiograph,
@@ -28,7 +25,7 @@ from .radiograph import (
     out_of_memory,
     read_radiograph,
 )
-from .result import Finding, Identifiers, Result
+from .result import Finding, Result
 from .windows_path import reachable
 
 if TYPE_CHECKING:
@@ -46,47 +43,41 @@ N_AHEAD = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Decoded:
-    """A film after READ and PREPARE.
+class Answer:
+    """What the model says of a film; overlays: the findings drawn over it, where asked for."""
 
-    inputs: (1, C, H, W), what the network takes. radiograph: where findings are to be drawn over
-    it. identifiers: where they were asked for.
-    """
-
-    sha256: str
-    inputs: NDArray[np.float32]
-    radiograph: Radiograph | None
-    identifiers: Identifiers = field(default_factory=Identifiers)
+    findings: tuple[Finding, ...]
+    overlays: "tuple[Overlay, ...]" = ()
 
 
 class FilmReader(Protocol):
-    """READ and PREPARE: in this process, or in another (isolation.Decoder).
+    """The way of an X-ray: in this process, or in another (isolation.IsolatedReader).
 
     sha256: of the film that was read last, as soon as its bytes could be had.
     """
 
     sha256: str
 
-    def read(self, path: Path) -> Decoded:
+    def read(self, path: Path) -> Answer:
         """Raises RadiographError."""
 
 
 class _Here:
-    """READ and PREPARE in this process; draw: Decoded.radiograph is wanted."""
+    """The way of an X-ray in this process."""
 
-    def __init__(self, spec: InputSpec, draw: bool) -> None:
+    def __init__(self, model: Model, thresholds: Mapping[str, float] | None, draw: bool) -> None:
         self.sha256 = ""
-        self._spec = spec
+        self._model = model
+        self._thresholds = thresholds
         self._draw = draw
 
-    def read(self, path: Path) -> Decoded:
+    def read(self, path: Path) -> Answer:
         self.sha256 = ""
         file = open_radiograph(path)
         self.sha256 = file.sha256
-        radiograph = decode_radiograph(file, min_side_px(self._spec))
+        radiograph = decode_radiograph(file, min_side_px(self._model.card.input))
         del file  # as large as its pixels, and not needed beside them
-        inputs = prepare(radiograph, self._spec)
-        return Decoded(self.sha256, inputs, radiograph if self._draw else None)
+        return judge(radiograph, self._model, self._thresholds, self._draw)
 
 
 def predict(
@@ -99,9 +90,29 @@ def predict(
     (RefusedError).
     """
     radiograph = read_radiograph(Path(path), min_side_px(model.card.input))
+    return judge(radiograph, model, thresholds).findings
+
+
+def judge(
+    radiograph: Radiograph,
+    model: Model,
+    thresholds: Mapping[str, float] | None = None,
+    draw: bool = False,
+) -> Answer:
+    """What the model says of a radiograph; draw, thresholds: see predict_result and predict.
+
+    Raises RefusedError.
+    """
     inputs = prepare(radiograph, model.card.input)  # (1, C, H, W)
-    logits = model.infer(inputs)[0]  # (K,)
-    return interpret(logits, model.card, thresholds)
+    if not draw:
+        logits = model.infer(inputs)[0]  # (K,)
+        return Answer(interpret(logits, model.card, thresholds))
+    from .heatmap import draw_overlays
+
+    logits, heatmaps = (arrays[0] for arrays in model.infer_with_heatmaps(inputs))
+    findings = interpret(logits, model.card, thresholds)
+    overlays = draw_overlays(radiograph, logits, heatmaps, findings, model.card)
+    return Answer(findings, overlays)
 
 
 def predict_result(
@@ -111,19 +122,15 @@ def predict_result(
 
     draw: with the findings drawn over the film.
     """
-    return result_by(_Here(model.card.input, draw), path, model, thresholds)
+    return result_by(_Here(model, thresholds, draw), path, model)
 
 
-def result_by(
-    reader: FilmReader, path: Path, model: Model, thresholds: Mapping[str, float] | None = None
-) -> Result:
-    """The Result of a film that `reader` reads, drawn where that gives its radiograph."""
+def result_by(reader: FilmReader, path: Path, model: Model) -> Result:
+    """The Result of a film that `reader` reads by `model`."""
     started = time.perf_counter()
-    status, reason = "ok", ""
-    findings: tuple[Finding, ...] = ()
-    overlays: tuple[Overlay, ...] = ()
+    status, reason, answer = "ok", "", Answer(())
     try:
-        findings, overlays = _judge(reader.read(path), model, thresholds)
+        answer = reader.read(path)
     except RadiographError as exc:
         status, reason = exc.status, str(exc)
     # A film so large that this machine cannot hold it fails alone; the next one goes on.
@@ -135,28 +142,15 @@ def result_by(
         source=path,
         status=status,
         reason=reason,
-        findings=findings,
+        findings=answer.findings,
         model=model.card.label,
         model_sha256=model.sha256,
         provider=model.provider,
         duration_ms=(time.perf_counter() - started) * 1000,
         processed_at=datetime.now(UTC),
         sha256=reader.sha256,
-        overlays=overlays,
+        overlays=answer.overlays,
     )
-
-
-def _judge(
-    film: Decoded, model: Model, thresholds: Mapping[str, float] | None
-) -> "tuple[tuple[Finding, ...], tuple[Overlay, ...]]":
-    if film.radiograph is None:
-        logits = model.infer(film.inputs)[0]  # (K,)
-        return interpret(logits, model.card, thresholds), ()
-    from .heatmap import draw_overlays
-
-    logits, heatmaps = (arrays[0] for arrays in model.infer_with_heatmaps(film.inputs))
-    findings = interpret(logits, model.card, thresholds)
-    return findings, draw_overlays(film.radiograph, logits, heatmaps, findings, model.card)
 
 
 def predict_contained(

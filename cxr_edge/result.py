@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from .heatmap import Overlay
 
 # Reasons that may be gone the next time: a lock, a share that dropped, memory that others used, a
-# decoding process that was ended from outside.
+# reading process that was ended from outside.
 HEALING_CODES = frozenset(
-    {"missing", "no_permission", "io_error", "stalled", "out_of_memory", "no_decoder", "stopped"}
+    {"missing", "no_permission", "io_error", "stalled", "out_of_memory", "no_reader", "stopped"}
 )
 
 

@@ -1,8 +1,9 @@
 """Parsed JSON or TOML becomes a dataclass, or an error that names the key: nothing is guessed."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -18,7 +19,7 @@ def from_data(kind: type[_T], data: Any, where: str = "") -> _T:
     if not isinstance(data, dict):
         raise TypeError(f"{where} must be an object")
     prefix = f"{where}." if where else ""
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     if unknown := sorted(data.keys() - hints.keys()):
         raise TypeError(f"{where or 'it'} has unknown {', '.join(unknown)}")
     needed = {
@@ -30,6 +31,10 @@ def from_data(kind: type[_T], data: Any, where: str = "") -> _T:
         raise TypeError(f"{where or 'it'} lacks {', '.join(missing)}")
     given = {name: _typed(hints[name], value, prefix + name) for name, value in data.items()}
     return kind(**given)
+
+
+# What is written as text would be compiled each time.
+_hints: Callable[[Any], dict[str, Any]] = cache(get_type_hints)
 
 
 def _typed(hint: Any, value: Any, name: str) -> Any:

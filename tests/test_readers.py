@@ -9,17 +9,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from made import damaged, dicom, encode, film
 
 from cxr_edge import load_model
-from cxr_edge.batching import BatchingSession
 from cxr_edge.isolation import Limits
 from cxr_edge.reading import find_radiographs, predict_result, read_results
 from cxr_edge.result import Result
-from cxr_edge.watch.readers import Readers, Reading
+from cxr_edge.session import CUDA
+from cxr_edge.watch import readers as readers_module
+from cxr_edge.watch.readers import Readers, Reading, n_workers_for
 from cxr_edge.watch.settle import Look
 from tests.conftest import BROKEN, make_film
 
@@ -129,16 +129,6 @@ def test_thresholds_are_those_that_were_asked_for(tiny_model, films):
     readers.close(1)
 
 
-def test_batches_change_no_result(watching, tiny_model, films):
-    session = tiny_model.session
-    together = replace(
-        tiny_model, session=BatchingSession(session.onnx, session.provider, None, max_size=4)
-    )
-    readings = watching(together, n_workers=5).read(*films)
-    for path in films:
-        assert facts(readings[path].result) == facts(predict_result(path, tiny_model))
-
-
 def test_a_film_that_changed_before_it_was_read_is_left(watching, tmp_path):
     path = make_film(tmp_path / "film.png")
     one = watching()
@@ -200,9 +190,9 @@ def result_of(reason: str) -> Reading:
 
 
 def test_what_time_may_mend_is_told_from_what_it_does_not():
-    codes = "no_permission io_error stalled out_of_memory missing not_a_file no_decoder stopped"
+    codes = "no_permission io_error stalled out_of_memory missing not_a_file no_reader stopped"
     assert all(result_of(f"{code}: it is so.").heals for code in codes.split())
-    codes = "corrupt empty took_too_long decoder_crashed colour unsupported_format internal_error"
+    codes = "corrupt empty took_too_long reader_crashed colour unsupported_format internal_error"
     assert not any(result_of(f"{code}: it is so.").heals for code in codes.split())
     assert not result_of("").heals
     assert [code for code in codes.split() if result_of(f"{code}: so").maybe_unfinished] == [
@@ -225,36 +215,21 @@ def test_identifiers_come_along_even_with_a_film_that_is_refused(watching, tmp_p
 def test_a_fault_of_this_program_is_one_films_and_names_nobody(
     watching, tiny_model, tmp_path, monkeypatch, caplog
 ):
-    from cxr_edge.watch import readers
-
     good, bad = make_film(tmp_path / "good.png"), make_film(tmp_path / "private.png")
-    real = readers.result_by
+    real = readers_module.result_by
 
-    def broken(decoder, path, *more):
+    def broken(reader, path, *more):
         if path == bad:
             raise ZeroDivisionError(str(path))
-        return real(decoder, path, *more)
+        return real(reader, path, *more)
 
-    monkeypatch.setattr(readers, "result_by", broken)
+    monkeypatch.setattr(readers_module, "result_by", broken)
     readings = watching().read(good, bad)
     assert readings[good].result.status == "ok"
     assert readings[bad].result.code == "internal_error"
     assert "ZeroDivisionError" in caplog.text
     assert "raise ZeroDivisionError" in caplog.text  # the lines that led to it
     assert "private" not in caplog.text
-
-
-def test_a_network_that_runs_out_of_memory_fails_one_film(watching, tmp_path, monkeypatch):
-    from cxr_edge.model import Model
-
-    def full(self, inputs):
-        raise MemoryError
-
-    monkeypatch.setattr(Model, "infer", full)
-    (reading,) = watching().read(make_film(tmp_path / "film.png")).values()
-    assert reading.result.code == "out_of_memory"
-    assert reading.result.sha256
-    assert reading.heals
 
 
 def test_films_in_hand_are_those_not_yet_given_back(watching, tmp_path):
@@ -280,7 +255,7 @@ def test_films_that_come_one_by_one_need_one_process(watching, tmp_path):
     for i in range(6):
         one.read(make_film(tmp_path / f"{i}.png"))
         time.sleep(0.02)  # until the worker waits again
-    assert sum(decoder.pid is not None for decoder in one.readers._decoders) == 1
+    assert sum(reader.pid is not None for reader in one.readers._readers) == 1
 
 
 def test_the_films_that_are_read_at_the_end_are_finished_and_the_others_left(watching, tmp_path):
@@ -314,7 +289,7 @@ def test_the_films_that_are_read_at_the_end_are_finished_and_the_others_left(wat
 def test_a_film_that_hangs_at_the_end_is_left_for_the_next_time(watching, tmp_path):
     one = watching(n_workers=1)
     one.read(make_film(tmp_path / "0.png"))
-    pid = one.readers._decoders[0].pid
+    pid = one.readers._readers[0].pid
     os.kill(pid, signal.SIGSTOP)
     path = make_film(tmp_path / "1.png")
     one.readers.submit(path, look_at(path))
@@ -323,15 +298,14 @@ def test_a_film_that_hangs_at_the_end_is_left_for_the_next_time(watching, tmp_pa
     assert time.monotonic() - started < 3
     assert one.readers.finished() == []
     assert one.readers.n_in_hand == 0
-    assert one.readers._decoders[0].pid is None
+    assert one.readers._readers[0].pid is None
 
 
-def test_opencv_starts_no_threads_beside_the_workers(watching):
-    before = cv2.getNumThreads()
-    one = watching()
-    assert cv2.getNumThreads() == 1
-    one.readers.close(5)
-    assert cv2.getNumThreads() == before
+def test_a_card_holds_a_few_processes(tiny_model, monkeypatch):
+    monkeypatch.setattr(readers_module, "n_cores", lambda: 16)
+    on_card = replace(tiny_model, session=replace(tiny_model.session, provider=CUDA))
+    assert n_workers_for(on_card) == 4
+    assert n_workers_for(tiny_model) == 16
 
 
 def within(check: Callable[[], bool], timeout_s: float = 10) -> bool:

@@ -69,7 +69,6 @@ def command(
     with starting():
         from ..csv_export import Selection
         from ..ledger import Ledger
-        from ..reading import n_cores
         from ..rereading import plan
         from ..watch.settings import default_ledger_path
 
@@ -83,7 +82,7 @@ def command(
             status=status or "",
         )
         with Ledger(path, read_only=True) as ledger:
-            loaded = chosen_model(model, device, 1 if (n_workers or n_cores()) > 1 else 0)
+            loaded = chosen_model(model, device, 1)
             planned = plan(ledger, selection, loaded.sha256, again)
     click.echo(_described(planned, loaded), err=True)
     if dry_run:
@@ -100,10 +99,10 @@ def _reprocess(
     n_workers: int | None,
 ) -> int:
     """Returns the exit code. Raises RecordError."""
-    from ..batching import batching, n_workers_for
     from ..errors import RecordError
     from ..ledger import Ledger
     from ..rereading import fill_views, readers_for, reread
+    from ..watch.readers import n_workers_for
 
     counts = dict.fromkeys(("positive", "negative", "refused", "failed"), 0)
 
@@ -112,12 +111,11 @@ def _reprocess(
             counts[outcome(result)] += 1
         bar.update(1)
 
-    together = batching(model, len(planned.films))
-    n_workers = max(1, min(n_workers or n_workers_for(together), len(planned.films)))
+    n_workers = max(1, min(n_workers or n_workers_for(model), len(planned.films)))
     with Ledger(path) as ledger:
         try:
             with (
-                readers_for(together, thresholds, n_workers) as (readers, wake),
+                readers_for(model, thresholds, n_workers) as (readers, wake),
                 click.progressbar(
                     length=len(planned.films), label="Reading", file=sys.stderr
                 ) as bar,

@@ -180,7 +180,7 @@ def run(settings: "Settings", stopping: threading.Event, *, check: bool = False)
         from ..watch.notices import Notices
         from ..watch.places import kind_of, refuse_ledger_on_share
         from ..watch.pseudonym import Pseudonyms, check_key, load_key
-        from ..watch.readers import Readers
+        from ..watch.readers import Readers, n_workers_for
         from ..watch.scan import Scanner, Wanted
 
     refuse_ledger_on_share(settings.ledger_path)
@@ -201,7 +201,9 @@ def run(settings: "Settings", stopping: threading.Event, *, check: bool = False)
         heatmaps = None
         if settings.heatmaps.folder is not None:
             heatmaps = HeatmapFolder(settings.heatmaps.folder, [settings.folder])
-        model, n_workers = _model(settings, draw=heatmaps is not None)
+        device: Any = settings.model.device
+        model = chosen_model(settings.model.name or None, device, 1, heatmaps is not None)
+        n_workers = settings.workers.count or n_workers_for(model)
         csv, view = settings.csv, None
         if csv.path is not None:
             rotate: Any = csv.rotate
@@ -328,21 +330,6 @@ def _overridden(settings: "Settings", options: dict[str, Any]) -> "Settings":
         ),
         log=replace(settings.log, **paths(file="log")),
     )
-
-
-def _model(settings: "Settings", draw: bool) -> "tuple[Model, int]":
-    """The model, and how many films are read at a time."""
-    from ..batching import batching, n_workers_for
-    from ..reading import n_cores
-    from ..session import CUDA
-
-    n_workers = settings.workers.count or n_cores()
-    device: Any = settings.model.device
-    model = chosen_model(settings.model.name or None, device, 1 if n_workers > 1 else 0, draw)
-    if model.provider == CUDA:
-        together = batching(model, 1000)
-        return together, settings.workers.count or n_workers_for(together)
-    return model, n_workers
 
 
 def _thresholds(settings: "Settings", model: "Model") -> dict[str, float] | None:

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Container, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -77,7 +77,7 @@ class Files(Database):
             "state = 'seen', changed_at = excluded.changed_at, moved_to = NULL RETURNING id",
             folder_id,
             os.fsencode(name),
-            *asdict(look).values(),
+            *vars(look).values(),
             self.stamp(),
             self.stamp(),
         )
@@ -95,7 +95,7 @@ class Files(Database):
             "AND (state IN ('seen', 'settled', 'gone') "
             "OR (size_bytes, modified_ns, changed_ns) IS NOT (?, ?, ?)) RETURNING id",
             *(owner, now_s + lease_s, self.stamp(), file_id, owner, now_s, now_s + lease_s),
-            *asdict(look).values(),
+            *vars(look).values(),
         )
         return row is not None
 
@@ -160,7 +160,7 @@ class Files(Database):
             self.run(
                 "UPDATE files SET state = 'read', owner = '', prediction_id = ?, sha256 = ?, "
                 "size_bytes = ?, modified_ns = ?, changed_ns = ?, changed_at = ? WHERE id = ?",
-                *(recorded.prediction_id, result.sha256, *asdict(look).values()),
+                *(recorded.prediction_id, result.sha256, *vars(look).values()),
                 *(self.stamp(), file_id),
             )
         return recorded
@@ -299,6 +299,6 @@ class Files(Database):
             *(folder_id, file_id, os.fsencode(result.source), result.sha256, result.status),
             *(result.code, utf8(result.reason), json.dumps(findings), result.model),
             *(result.model_sha256, result.provider, __version__, result.duration_ms),
-            *(iso(result.processed_at), *map(utf8, asdict(identifiers).values())),
+            *(iso(result.processed_at), *map(utf8, vars(identifiers).values())),
         )
         return int(row[0])

@@ -27,22 +27,32 @@ class Events:
 
     def start(self) -> None:
         """Begin to listen, or say in the log why the scan has to do alone."""
-        from watchdog.events import FileSystemEvent, FileSystemEventHandler
+        from watchdog.events import (
+            FileClosedEvent,
+            FileCreatedEvent,
+            FileModifiedEvent,
+            FileMovedEvent,
+            FileSystemEvent,
+            FileSystemEventHandler,
+        )
         from watchdog.observers import Observer
 
         heard = self._heard
 
         class Handler(FileSystemEventHandler):
             def on_any_event(self, event: FileSystemEvent) -> None:
-                if not event.is_directory and event.event_type in ("created", "modified", "closed"):
-                    heard(event.src_path)
-                elif event.event_type == "moved":
-                    heard(event.dest_path)
+                heard(event.dest_path if event.event_type == "moved" else event.src_path)
 
         # On Windows it keeps what it hears to itself until it has heard nothing for so long.
         observer = Observer(timeout=_QUIET_S)
         try:
-            observer.schedule(Handler(), str(self._folder), recursive=self._subfolders)
+            observer.schedule(
+                Handler(),
+                str(self._folder),
+                recursive=self._subfolders,
+                # Not those that are opened: each film of a backlog is, by this program.
+                event_filter=[FileClosedEvent, FileCreatedEvent, FileModifiedEvent, FileMovedEvent],
+            )
             observer.start()
         # Too many folders for inotify's limit, or the folder is away.
         except OSError as exc:

@@ -32,7 +32,7 @@ _SCANNING_SHARE = 0.05
 _NO_ANSWER_S = 60.0
 # With so much handed out that the readers are busy until then, films are gathered for so long:
 # one by one, what it takes to have each on the disk would cost a third of the readers' time.
-_GATHER_S = 0.04
+_GATHER_S = 0.1
 _BEAT_S = 10.0
 _SWEEP_S = 30.0
 _RETENTION_S = 3600.0
@@ -394,13 +394,13 @@ class Watch:
 
     def _next_films(self) -> list[Path]:
         """As many of the first ones as may be handed out."""
-        taken: list[Path] = []
+        taken: dict[Path, None] = {}
         while self._ready and self.readers.n_in_hand + len(taken) < self.n_ahead:
             path = heapq.heappop(self._ready)[2]
             film = self._films.get(path)
             if film is not None and film.stage == _READY and path not in taken:
-                taken.append(path)
-        return taken
+                taken[path] = None
+        return list(taken)
 
     def _again_s(self, reading: Reading, now_s: float) -> float | None:
         """When to try a film again that was not read but may be, later; None: not again."""

@@ -1,4 +1,4 @@
-"""Films are read by threads, each with a decoding process of its own; the network is shared."""
+"""Films are read by threads, each with a reading process of its own."""
 
 import logging
 import threading
@@ -6,16 +6,17 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 
-import cv2
-
-from ..isolation import Decoder, Limits
+from ..errors import UnreadableError
+from ..isolation import IsolatedReader, Limits
 from ..model import Model
-from ..reading import internal_error, result_by
+from ..reading import internal_error, n_cores, result_by
 from ..result import HEALING_CODES, Identifiers, Result
+from ..session import CUDA
 from .settle import Look
 
 logger = logging.getLogger(__name__)
@@ -24,8 +25,10 @@ logger = logging.getLogger(__name__)
 _HEALING_CODES = HEALING_CODES | {"not_a_file"}
 # A copy may have its full size from the start, and no bytes yet but zeros.
 _UNFINISHED_CODES = frozenset({"corrupt", "empty", "unsupported_format"})
-# Within this time a thread lets go of a film whose decoding process was killed.
+# Within this time a thread lets go of a film whose reading process was killed.
 _LAST_S = 2.0
+# Each process on a card takes some hundred megabytes of it before its first film.
+_MAX_ON_CARD = 4
 
 _Film = tuple[Path, Look]
 _Inbox = SimpleQueue[_Film | None]
@@ -60,11 +63,13 @@ class Reading:
         return self.result.code if self.result is not None else ""
 
 
-class Readers:
-    """Reads the films that are handed in, some at a time.
+def n_workers_for(model: Model) -> int:
+    """As many as there are cores; on a card, where each process has a copy of the model, a few."""
+    return min(n_cores(), _MAX_ON_CARD) if model.provider == CUDA else n_cores()
 
-    The model should be loaded with threads=1 for several workers; see batching.batching for CUDA.
-    """
+
+class Readers:
+    """Reads the films that are handed in, some at a time."""
 
     def __init__(
         self,
@@ -81,27 +86,36 @@ class Readers:
         """draw: with the findings drawn over the film. look: raises OSError. wake: called from a
         worker's thread whenever a film is finished."""
         self._model = model
-        self._thresholds = thresholds
         self._look = look
         self._wake = wake
         self._changing = threading.Lock()  # for the next six
         self._waiting: deque[_Film] = deque()
         # Who became idle last is asked first: films that come one by one need one process only.
-        self._idle: list[_Inbox] = []
+        inboxes: list[_Inbox] = [SimpleQueue() for _ in range(n_workers)]
+        self._idle = inboxes[::-1]
         self._finished: list[Reading] = []
         self._n_in_hand = 0
         self._closing = False
-        # The workers keep every core busy by themselves.
-        self._n_opencv_threads = cv2.getNumThreads()
-        cv2.setNumThreads(1)
-        spec = model.card.input
-        self._decoders = [
-            Decoder(spec, limits, with_radiograph=draw, with_identifiers=with_identifiers)
+        self._readers = [
+            IsolatedReader(
+                model,
+                thresholds,
+                limits,
+                # Several keep every core busy by themselves.
+                threads=1 if n_workers > 1 else 0,
+                draw=draw,
+                with_identifiers=with_identifiers,
+            )
             for _ in range(n_workers)
         ]
         self._threads = [
-            threading.Thread(target=self._work, args=(decoder,), name=f"reader-{i}", daemon=True)
-            for i, decoder in enumerate(self._decoders)
+            threading.Thread(
+                target=self._work,
+                args=(reader, inboxes[i], i == 0),
+                name=f"reader-{i}",
+                daemon=True,
+            )
+            for i, reader in enumerate(self._readers)
         ]
         for thread in self._threads:
             thread.start()
@@ -146,29 +160,20 @@ class Readers:
         for thread in self._threads:
             thread.join(max(0.0, end_s - time.monotonic()))
         # All at the same time: each waits for what it has killed.
-        closers = [
-            threading.Thread(target=decoder.close, daemon=True) for decoder in self._decoders
-        ]
+        closers = [threading.Thread(target=reader.close, daemon=True) for reader in self._readers]
         for closer in closers:
             closer.start()
         end_s = time.monotonic() + _LAST_S
         for thread in closers + self._threads:
             thread.join(max(0.0, end_s - time.monotonic()))
-        cv2.setNumThreads(self._n_opencv_threads)
 
-    def _work(self, decoder: Decoder) -> None:
-        inbox: _Inbox = SimpleQueue()
-        while True:
-            with self._changing:
-                if self._closing:
-                    return
-                film = self._waiting.popleft() if self._waiting else None
-                if film is None:
-                    self._idle.append(inbox)
-            film = film or inbox.get()
-            if film is None:
-                return
-            reading = self._read(decoder, *film)
+    def _work(self, reader: IsolatedReader, inbox: _Inbox, is_first: bool) -> None:
+        if is_first:  # while the folder is looked through, its process starts
+            with suppress(UnreadableError):
+                reader.start()
+        film = inbox.get()
+        while film is not None:
+            reading = self._read(reader, *film)
             with self._changing:
                 # Its process was killed, and not on its account.
                 if self._closing and reading.result and reading.result.code == "stopped":
@@ -177,18 +182,29 @@ class Readers:
                 self._finished.append(reading)
             del reading, film  # a picture is large, and the next film may not come for hours
             self._wake()
+            film = self._next(inbox)
 
-    def _read(self, decoder: Decoder, path: Path, look: Look) -> Reading:
+    def _next(self, inbox: _Inbox) -> _Film | None:
+        """The next film, when there is one; None: there will be no more."""
+        with self._changing:
+            if self._closing:
+                return None
+            if self._waiting:
+                return self._waiting.popleft()
+            self._idle.append(inbox)
+        return inbox.get()
+
+    def _read(self, reader: IsolatedReader, path: Path, look: Look) -> Reading:
         try:
             if not self._looks_so(path, look):
                 return Reading(path, look, None)
-            result = self._result(decoder, path)
+            result = self._result(reader, path)
             # Overwritten while it was read: half of it may be the old film's.
             if not self._looks_so(path, look):
                 return Reading(path, look, None)
         except FileNotFoundError:
             return Reading(path, look, None, gone=True)
-        return Reading(path, look, result, identifiers=decoder.identifiers)
+        return Reading(path, look, result, identifiers=reader.identifiers)
 
     def _looks_so(self, path: Path, look: Look) -> bool:
         """Raises FileNotFoundError."""
@@ -199,9 +215,9 @@ class Readers:
         except OSError:  # nobody can tell now, and the next scan will
             return False
 
-    def _result(self, decoder: Decoder, path: Path) -> Result:
+    def _result(self, reader: IsolatedReader, path: Path) -> Result:
         try:
-            return result_by(decoder, path, self._model, self._thresholds)
+            return result_by(reader, path, self._model)
         # As reading.predict_contained does it; the log is told no name of a file.
         except Exception as exc:
             lines = "".join(traceback.format_tb(exc.__traceback__))

@@ -39,9 +39,9 @@ def run(scale: Scale) -> Outcome:
         films.setdefault(sha256(changed), site.put(f"film {number:06}.{suffix}", changed))
     with site.start() as running:
         running.wait_until_it_watches()
-        decoders = _Decoders(running)
+        processes = _ReadingProcesses(running)
         site.wait_for_films(films, running)
-        n_decoders = decoders.end()
+        n_processes = processes.end()
         wrongs = [] if running.lives else [f"it has ended: {running.complained()[-1000:]}"]
         code, _ = running.end()
     wrongs += site.wrongs(films, ("ok", "refused", "failed"))
@@ -56,7 +56,7 @@ def run(scale: Scale) -> Outcome:
     told = ", ".join(f"{n} {code}" for code, n in codes.most_common())
     figures = (
         f"{n_films:,} films, {len(films):,} of them different: {told}; "
-        f"{max(0, n_decoders - 2)} decoding processes replaced: "
+        f"{max(0, n_processes - 2)} reading processes replaced: "
         + ("; ".join(wrongs) or "0 crashes of the daemon, each film one row with its reason")
     )
     return Outcome(FAULT, figures, not wrongs)
@@ -116,7 +116,7 @@ def _has_code(reason: str) -> bool:
     return re.match(r"[a-z_]+: \S", reason) is not None
 
 
-class _Decoders:
+class _ReadingProcesses:
     """Counts the processes that a watcher starts to decode films, in a thread of its own."""
 
     def __init__(self, running: Running) -> None:

@@ -24,7 +24,7 @@ def run(scale: Scale) -> Outcome:
             _put(site, films)
         with site.start() as running:
             running.wait_until_it_watches()
-            # Within this time its decoders start and most of the backlog is read.
+            # Within this time its reading processes start and most of the backlog is read.
             time.sleep(rng.uniform(0, 2.5))
             code, took_s = running.end()
             longest_s = max(longest_s, took_s)

@@ -1,4 +1,4 @@
-"""The child process of isolation.Decoder: opens, decodes and prepares films until nobody asks.
+"""The child process of isolation.IsolatedReader: reads films, all the way, until nobody asks.
 
 Imports little by itself: the process is to say first how it wants to be treated.
 """
@@ -6,29 +6,49 @@ Imports little by itself: the process is to say first how it wants to be treated
 import json
 import os
 import signal
+import struct
 import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import RadiographError
+from .errors import CxrEdgeError, RadiographError
 from .starting import starting
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from multiprocessing.connection import Connection
 
-    from .model_card import InputSpec
-    from .radiograph import Radiograph
+    from .model import Model
+    from .reading import Answer
+    from .session import Device
 
-# What a message starts with. Of a film that is read: OPENED, IDENTIFIED, SHOWN and DECODED, in this
-# order, the middle ones where they are wanted; FAILED ends it at any point.
-READY, OPENED, IDENTIFIED, SHOWN, DECODED, FAILED = (
-    *(b"redy", b"open", b"ids_", b"show", b"grey", b"fail"),
+# What a message starts with. Of a film that is read: OPENED with its sha256; IDENTIFIED, for DICOM
+# where it is wanted; DRAWN with the number of a finding and its PNG; and JUDGED with a float64 of
+# each finding's probability, findings being in the model card's order. FAILED ends it at any point.
+READY, OPENED, IDENTIFIED, DRAWN, JUDGED, FAILED = (
+    *(b"redy", b"open", b"ids_", b"draw", b"judg", b"fail"),
 )
 _PR_SET_PDEATHSIG = 1
 # No box that waits for a click: SEM_FAILCRITICALERRORS, SEM_NOGPFAULTERRORBOX, SEM_NOOPENFILE...
 _WINDOWS_NO_BOXES = 0x8003
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the process is to do. model_path, model_sha256, device: of a model that was loaded
+    before, by the parent; threads, cache: see model.load_model."""
+
+    model_path: Path
+    model_sha256: str
+    device: "Device"
+    threads: int
+    cache: Path | None
+    thresholds: "Mapping[str, float] | None"
+    draw: bool
+    with_identifiers: bool
+    memory_bytes: int
 
 
 @dataclass(frozen=True)
@@ -42,27 +62,7 @@ class Failure:
     where: str = ""
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A Radiograph without its pixels, which are the next message."""
-
-    shape: tuple[int, int]
-    dtype: str
-    white: float
-    bits_stored: int
-    photometric: str
-    full_shape: tuple[int, int]
-
-
-def serve(
-    requests: "Connection",
-    answers: "Connection",
-    spec: "InputSpec",
-    memory_bytes: int,
-    with_radiograph: bool,
-    with_identifiers: bool,
-    parent_pid: int,
-) -> None:
+def serve(requests: "Connection", answers: "Connection", task: Task, parent_pid: int) -> None:
     """Answer each path, until the other end of `requests` is closed."""
     _end_with(parent_pid)
     # Ctrl-C goes to all processes of a terminal; the parent decides what it means for this one.
@@ -75,42 +75,49 @@ def serve(
     with starting():
         import cv2
 
-        from . import preprocess  # noqa: F401  before memory is limited
-    cv2.setNumThreads(1)
-    _limit_memory(memory_bytes)
+        from .model import load_model
+
+        cv2.setNumThreads(1)
+        try:
+            # It answers its first golden vector, and so has the memory that an answer takes.
+            model = load_model(
+                task.model_path,
+                task.device,
+                task.threads,
+                sha256=task.model_sha256,
+                cache=task.cache,
+                heatmaps=task.draw,
+            )
+        except CxrEdgeError as exc:
+            answers.send_bytes(FAILED + str(exc).encode())
+            return
+    _limit_memory(task.memory_bytes)
     _silence()
     with suppress(EOFError, OSError):  # the parent is gone
-        answers.send_bytes(READY)
+        answers.send_bytes(READY + model.sha256.encode())
         goes_on = True
         while goes_on:
             path = Path(os.fsdecode(requests.recv_bytes()))
-            goes_on = _answer(path, answers, spec, with_radiograph, with_identifiers)
+            goes_on = _answer(path, answers, model, task)
     os._exit(0)  # nothing is left to be tidied up, and it takes a while
 
 
-def _answer(
-    path: Path,
-    answers: "Connection",
-    spec: "InputSpec",
-    with_radiograph: bool,
-    with_identifiers: bool,
-) -> bool:
+def _answer(path: Path, answers: "Connection", model: "Model", task: Task) -> bool:
     """Send what becomes of one film; False where the process had better end after that."""
-    from .preprocess import min_side_px, to_grey
+    from .preprocess import min_side_px
     from .radiograph import decode_radiograph, is_out_of_memory, open_radiograph, out_of_memory
+    from .reading import judge
 
     goes_on, where = True, ""
     try:
         file = open_radiograph(path)
         answers.send_bytes(OPENED + file.sha256.encode())
-        if with_identifiers:
+        if task.with_identifiers:
             _send_identifiers(answers, file.data)
-        radiograph = decode_radiograph(file, min_side_px(spec))
+        radiograph = decode_radiograph(file, min_side_px(model.card.input))
         del file  # as large as its pixels, and not needed beside them
-        grey = to_grey(radiograph, spec)  # (H, W); a third of the network's input
-        if with_radiograph:
-            _send_radiograph(answers, radiograph)
-        answers.send_bytes(DECODED + grey.tobytes())
+        answer = judge(radiograph, model, task.thresholds, task.draw)
+        _send_answer(answers, answer, model)
         return True
     except RadiographError as exc:
         error = exc
@@ -128,28 +135,20 @@ def _answer(
 
 def _send_identifiers(answers: "Connection", data: bytes) -> None:
     from .radiograph import looks_like_dicom
-    from .result import Identifiers
 
-    identifiers = Identifiers()
     if looks_like_dicom(data):
-        from .dicom import identifiers as read_identifiers
+        from .dicom import identifiers
 
-        identifiers = read_identifiers(data)
-    answers.send_bytes(IDENTIFIED + json.dumps(asdict(identifiers)).encode())
+        answers.send_bytes(IDENTIFIED + json.dumps(asdict(identifiers(data))).encode())
 
 
-def _send_radiograph(answers: "Connection", radiograph: "Radiograph") -> None:
-    pixels = radiograph.pixels
-    shown = Shown(
-        (pixels.shape[0], pixels.shape[1]),
-        pixels.dtype.name,
-        radiograph.white,
-        radiograph.bits_stored,
-        radiograph.photometric,
-        radiograph.full_shape,
-    )
-    answers.send_bytes(SHOWN + json.dumps(asdict(shown)).encode())
-    answers.send_bytes(pixels.reshape(-1).view("u1").data)
+def _send_answer(answers: "Connection", answer: "Answer", model: "Model") -> None:
+    names = model.card.findings
+    for overlay in answer.overlays:
+        index = names.index(overlay.finding)
+        answers.send_bytes(DRAWN + index.to_bytes(2, "big") + overlay.png)
+    by_name = {finding.name: finding.probability for finding in answer.findings}
+    answers.send_bytes(JUDGED + struct.pack(f"<{len(names)}d", *(by_name[name] for name in names)))
 
 
 def _internal(exc: Exception) -> tuple[str, str, str]:
