@@ -8,6 +8,7 @@ public sets have them, and of 224 pixels on a side, which are read so quickly th
 does beside reading weighs the most.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,7 @@ def measure(key: str, shape: tuple[int, int], which: str) -> None:
             data = pictures[number % _N_PICTURES]
             comment = _COMMENT + f"{number:06}".encode()
             (films / f"film {number:05}.jpg").write_bytes(data[:2] + comment + data[2:])
+        os.sync()  # else the first watcher's rows wait until the films are on the disk
         watch_s, predict_s = take_turns(
             [partial(watch, films), partial(predict, films)], N_TURNS, n_warm=0
         )

@@ -144,7 +144,9 @@ def test_the_findings_are_drawn_where_that_is_wanted(drawing_model, tmp_path):
 
 def test_several_findings_come_in_their_order(tmp_path):
     names = ("effusion", "pneumonia", "nodule")
-    model = load_model(write_tiny_model(tmp_path / "three.onnx", findings=names, n_outputs=3), "cpu", 1)
+    model = load_model(
+        write_tiny_model(tmp_path / "three.onnx", findings=names, n_outputs=3), "cpu", 1
+    )
     path = make_film(tmp_path / "film.png", 60)
     thresholds = {"nodule": 0.001}
     reader = IsolatedReader(model, thresholds)

@@ -243,9 +243,11 @@ def test_films_in_hand_are_those_not_yet_given_back(watching, tmp_path):
     paths = [make_film(tmp_path / f"{i}.png") for i in range(5)]
     for path in paths:
         one.readers.submit(path, look_at(path))
-    assert one.readers.n_in_hand == 5
+    assert one.readers.n_in_hand == one.readers.n_unread == 5
     assert one.readers.finished() == []
     go_on.set()
+    assert within(lambda: one.readers.n_unread == 0)
+    assert one.readers.n_in_hand == 5
     assert one.wait(5).keys() == set(paths)
     assert one.readers.n_in_hand == 0
 

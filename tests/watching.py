@@ -54,6 +54,10 @@ class ReadersAtOnce:
     def n_in_hand(self) -> int:
         return len(self.queue)
 
+    @property
+    def n_unread(self) -> int:
+        return 0
+
     def submit(self, path, look) -> None:
         self.queue.append((path, look))
 

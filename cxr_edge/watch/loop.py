@@ -30,9 +30,9 @@ logger = logging.getLogger(__name__)
 # A scan of a large folder takes seconds: it gets at most this part of the time.
 _SCANNING_SHARE = 0.05
 _NO_ANSWER_S = 60.0
-# With so much handed out that the readers are busy until then, films are gathered for so long:
-# one by one, what it takes to have each on the disk would cost a third of the readers' time.
-_GATHER_S = 0.1
+# While the readers have enough to read, films are gathered for so long: one by one, what it takes
+# to have each on the disk would cost a third of the readers' time.
+_GATHER_S, _GATHER_LOOK_S = 0.25, 0.02
 _BEAT_S = 10.0
 _SWEEP_S = 30.0
 _RETENTION_S = 3600.0
@@ -49,6 +49,8 @@ class ReadersLike(Protocol):
 
     @property
     def n_in_hand(self) -> int: ...
+    @property
+    def n_unread(self) -> int: ...
     def submit(self, path: Path, look: Look) -> None: ...
     def finished(self) -> list[Reading]: ...
     def close(self, timeout_s: float) -> None: ...
@@ -175,11 +177,17 @@ class Watch:
         """
         while not stopping():
             wait_s = self.step()
-            if self.readers.n_in_hand > self.n_ahead // 2:
-                time.sleep(_GATHER_S)
+            if self._has_enough():
+                gathered_s = 0.0
+                while gathered_s < _GATHER_S and self._has_enough():
+                    time.sleep(_GATHER_LOOK_S)
+                    gathered_s += _GATHER_LOOK_S
             elif wait_s > 0 and not stopping():
                 wait(wait_s)
         self.stop()
+
+    def _has_enough(self) -> bool:
+        return self.readers.n_unread > self.n_ahead // 4
 
     def step(self) -> float:
         """One round; for how many seconds nothing will be due unless something happens."""

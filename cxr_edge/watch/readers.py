@@ -126,6 +126,12 @@ class Readers:
         with self._changing:
             return self._n_in_hand
 
+    @property
+    def n_unread(self) -> int:
+        """Those of them that are not finished yet."""
+        with self._changing:
+            return self._n_in_hand - len(self._finished)
+
     def submit(self, path: Path, look: Look) -> None:
         """Hand in a film, which is read if it still looks so."""
         with self._changing:
