@@ -108,27 +108,28 @@ def _drop_of_ledger(site: Site, before: _Snapshot, after: _Snapshot, rng: random
     """Put the ledger as a disk may have it; whether anything is missing."""
     log = site.ledger.with_name(f"{site.ledger.name}-wal")
     commits = _commits(after.log)
+    last = commits[-1] if commits else 0  # none: what came before is in the ledger
     # All but the last one are on the disk, and so is what was before this last moment.
     keep = commits[-2] if len(commits) > 1 else 0
     if _known_size(site) < len(after.csv):  # rows are written once their films' commit is there
-        keep = commits[-1]
+        keep = last
     ledger = after.ledger
     if before.log[:32] == after.log[:32]:
         keep = max([keep, *_commits(before.log)[-1:]])
         if before.ledger != after.ledger:
             # What is copied from the log into the ledger is in the log, until both are on the disk.
-            keep = commits[-1]
+            keep = last
             pages = [ledger[i : i + _PAGE] for i in range(0, len(ledger), _PAGE)]
             for number, page in enumerate(pages):
                 old = before.ledger[number * _PAGE : (number + 1) * _PAGE]
                 pages[number] = rng.choice([page, old]) if len(old) == _PAGE else page
             ledger = b"".join(pages)
-    cut = rng.randint(keep, max(keep, commits[-1] if commits else 0))
+    cut = rng.randint(keep, max(keep, last))
     site.ledger.write_bytes(ledger)
     # Never synced, and made anew by whoever opens the ledger first.
     site.ledger.with_name(f"{site.ledger.name}-shm").write_bytes(rng.randbytes(_PAGE))
     log.write_bytes(_torn(after.log, cut, before.log[cut:], rng))
-    return bool(commits) and cut < commits[-1]
+    return cut < last
 
 
 def _drop_of_csv(site: Site, after: _Snapshot, rng: random.Random) -> bool:
