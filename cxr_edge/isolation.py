@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from . import reader_process
-from .errors import RadiographError, RefusedError, UnreadableError
+from .errors import ModelError, RadiographError, RefusedError, UnreadableError
 from .heatmap import Overlay
 from .interpret import to_findings
 from .model import Model
@@ -176,13 +176,13 @@ class IsolatedReader:
             try:
                 child = self._child = _Child(self._task, self._limits.film_s)
             except OSError as exc:  # no memory, or too many processes or open files
-                raise _no_reader(str(exc)) from exc
+                raise _no_reader(exc) from exc
         try:
             child.begin(self._task)
-        except (EOFError, OSError, _Nonsense) as exc:
+        except (EOFError, OSError, ModelError) as exc:
             child.kill()
             self._clear_away(_END_S)
-            raise _stopped() if self._closed else _no_reader(str(exc)) from exc
+            raise _stopped() if self._closed else _no_reader(exc) from exc
         return child
 
     def _read(self, child: "_Child", path: Path) -> Answer:
@@ -316,12 +316,12 @@ class _Child:
         return not self.is_late and not self.is_spent and not wait([self._process.sentinel], 0)
 
     def begin(self, task: Task) -> None:
-        """Wait until it has started. Raises EOFError, OSError, _Nonsense: it has not."""
+        """Wait until it has started. Raises EOFError, OSError, ModelError: it has not."""
         if not wait([self._answers, self._process.sentinel], _START_S):
             raise TimeoutError(f"it has not started within {_START_S:.0f} s")
         message = self._answers.recv_bytes(_MAX_TEXT_BYTES)
         if message != READY + task.model_sha256.encode():
-            raise _Nonsense(_plain(message[4:].decode(errors="replace")))
+            raise ModelError(_plain(message[4:].decode(errors="replace")))
         if sys.platform == "win32":
             self._job.limit_memory(task.memory_bytes)
 
@@ -487,12 +487,14 @@ def _crashed(how: str) -> UnreadableError:
     )
 
 
-def _no_reader(why: str) -> UnreadableError:
-    return UnreadableError(
-        "no_reader",
-        f"The process that reads radiographs cannot be started{why and f' ({why})'}.",
-        "Check free memory, and whether a virus scanner stops it.",
-    )
+def _no_reader(why: Exception) -> UnreadableError:
+    message = "The process that reads radiographs cannot be started"
+    # No film has reached it yet: what it says of the model can be believed.
+    if isinstance(why, ModelError):
+        step = "Start cxr-edge anew once the model is as it should be."
+        return UnreadableError("no_reader", f"{message}: {why}", step)
+    step = "Check free memory, and whether a virus scanner stops it."
+    return UnreadableError("no_reader", f"{message}{str(why) and f' ({why})'}.", step)
 
 
 def _stopped() -> UnreadableError:

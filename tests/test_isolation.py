@@ -472,7 +472,9 @@ def test_a_model_that_was_changed_meanwhile_is_said(tmp_path):
     path = make_film(tmp_path / "film.png")
     reader = IsolatedReader(model)
     write_tiny_model(model.path, bias=-4.0)
-    with pytest.raises(UnreadableError, match=r"cannot be started .*changed") as info:
+    with pytest.raises(
+        UnreadableError, match=r"cannot be started: .*changed.*Start cxr-edge anew"
+    ) as info:
         reader.read(path)
     assert info.value.code == "no_reader"
     reader.close()

@@ -71,9 +71,11 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    count: int = _option(0, "Processes that decode films; 0: one per core.", least=0, most=256)
-    film_s: float = _option(60.0, "A film that takes longer to decode has failed.", above=0)
-    memory_mb: int = _option(2048, "Memory that decoding one film may take.", least=256)
+    count: int = _option(
+        0, "Processes that read films; 0: one per core, on a card 4 at most.", least=0, most=256
+    )
+    film_s: float = _option(60.0, "A film that takes longer to read has failed.", above=0)
+    memory_mb: int = _option(2048, "Memory that one film may take.", least=256)
 
 
 @dataclass(frozen=True)
