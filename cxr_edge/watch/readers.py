@@ -88,7 +88,7 @@ class Readers:
         self._model = model
         self._look = look
         self._wake = wake
-        self._changing = threading.Lock()  # for the next six
+        self._changing = threading.Lock()  # for the five below
         self._waiting: deque[_Film] = deque()
         # Who became idle last is asked first: films that come one by one need one process only.
         inboxes: list[_Inbox] = [SimpleQueue() for _ in range(n_workers)]
