@@ -74,7 +74,9 @@ class CsvView:
         try:
             size = self._size(self.path)
             if self._rotate == "never" and not known:
-                append_to(self.path, b"", self._dialect)
+                # Of two watchers that start at the same time one writes the header.
+                with self._ledger.transaction():
+                    append_to(self.path, b"", self._dialect)
             if self._rotate != "never" or not size:
                 return
             cut_zeros(self.path, self._dialect)

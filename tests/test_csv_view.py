@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import subprocess
+import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -680,3 +681,22 @@ def test_no_name_of_a_film_is_logged(site, monkeypatch, caplog):
     site.fill()
     assert "half-written" in caplog.text and "begun anew" in caplog.text
     assert "Erika" not in caplog.text
+
+
+def test_of_two_watchers_that_start_at_once_one_writes_the_header(tmp_path):
+    """Each would find no file, and both would begin one."""
+    path, films = tmp_path / "results.csv", tmp_path / "films"
+
+    def check() -> None:
+        with Ledger(tmp_path / "ledger.db") as ledger:
+            CsvView(path, films, ledger, STANDARD).check()
+
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        CsvView(path, films, ledger, STANDARD)
+        other = threading.Thread(target=check)
+        with ledger.transaction():
+            other.start()
+            other.join(0.5)
+            assert not path.exists()
+        other.join(20)
+    assert path.read_bytes() == STANDARD.header
