@@ -91,7 +91,8 @@ class BatchingSession(Session):
 def batching(model: Model, n_films: int) -> Model:
     """The same model for many threads, in batches of the size that suits its device.
 
-    As it was, where that gains nothing: on the CPU, and for few films.
+    As it was, where that gains nothing: on the CPU, and for few films. DirectML is not measured,
+    and likes inputs of one size best.
     """
     if model.provider != CUDA or n_films < _MIN_FILMS:
         return model

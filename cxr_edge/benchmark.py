@@ -220,7 +220,7 @@ def recommend(models: Sequence[ModelSpeed], findings: Sequence[str]) -> tuple[st
     among = f"of {len(usable)} models" if len(usable) > 1 else "and the only model"
     reasons.insert(
         0,
-        f"The fastest {among} for {', '.join(findings)} whose golden vectors hold on this CPU: "
+        f"The fastest {among} for {', '.join(findings)} whose golden vectors hold here: "
         f"{best.network_ms:.1f} ms per film in the network.",
     )
     return best.name, tuple(reasons)

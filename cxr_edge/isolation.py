@@ -31,7 +31,7 @@ from .radiograph import out_of_memory
 from .reader_process import DRAWN, FAILED, IDENTIFIED, JUDGED, OPENED, READY, Failure, Task
 from .reading import Answer
 from .result import Identifiers
-from .session import CUDA
+from .session import DEVICE_OF
 from .strict import from_data
 
 if sys.platform == "win32":
@@ -104,7 +104,7 @@ class IsolatedReader:
         self._task = Task(
             model.path,
             model.sha256,
-            "cuda" if model.provider == CUDA else "cpu",
+            DEVICE_OF[model.provider],
             threads,
             model.session.cached_at and model.session.cached_at.parent,
             thresholds and dict(thresholds),

@@ -20,7 +20,7 @@ from .model_file import (
     shipped_models,
     twin_path,
 )
-from .session import CPU, Device, Session, no_cuda, open_session
+from .session import CPU, Device, Session, cannot_be_had, open_session
 
 __all__ = [
     "DEFAULT_MODEL_PATH",
@@ -106,16 +106,17 @@ def load_model(
     """Load a model and its card, and ask it its first golden vector before anything else.
 
     path: a model file, or the name of a shipped model (see shipped_models). device: "auto" takes
-    CUDA where it works and the CPU elsewhere; "cuda" that cannot be had is an error. threads: for
-    one radiograph; 0 takes every physical core. sha256: what the file's must be, where it is known.
-    cache: a folder for optimized graphs (session.user_cache_folder), which make the next start
-    quicker. heatmaps: whether it is to give them too (Model.infer_with_heatmaps).
+    CUDA where it works and the CPU elsewhere; "cuda" or "dml" (DirectML) that cannot be had is an
+    error. threads: for one radiograph; 0 takes every physical core. sha256: what the file's must
+    be, where it is known. cache: a folder for optimized graphs (session.user_cache_folder), which
+    make the next start quicker. heatmaps: whether it is to give them too
+    (Model.infer_with_heatmaps).
 
     Where the model drifts on this machine by more than golden.MAX_DRIFT its fp32 twin is loaded in
     its place, with a warning.
     Raises ModelError: missing, changed, not ONNX, no card or one that does not fit the network, no
     golden vectors, or drift with no twin that holds.
-    Raises DeviceError: onnxruntime is not installed, or CUDA cannot be had.
+    Raises DeviceError: onnxruntime is not installed, or the device cannot be had.
     """
     path = MODELS_FOLDER / f"{path}.onnx" if str(path) in shipped_models() else Path(path)
     file = read_model_file(path, sha256, heatmaps)
@@ -187,8 +188,8 @@ def _asked(
         if model.provider == CPU:
             raise
         # A card that the installed CUDA has no code for shows here first.
-        if device == "cuda":
-            raise no_cuda(exc.message.rstrip(".")) from exc
+        if device != "auto":
+            raise cannot_be_had(device, exc.message.rstrip(".")) from exc
         logger.warning("CUDA is not used: %s", exc.message)
         return _asked(file, "cpu", threads, cache)
     if not holds(drifted) and model.session.cached_at is not None:

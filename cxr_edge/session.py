@@ -8,7 +8,8 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,8 +23,10 @@ from .model_file import GET_A_MODEL, ModelFile
 
 logger = logging.getLogger(__name__)
 
-Device = Literal["auto", "cpu", "cuda"]
-CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+Device = Literal["auto", "cpu", "cuda", "dml"]
+CPU, CUDA, DML = "CPUExecutionProvider", "CUDAExecutionProvider", "DmlExecutionProvider"
+# By the provider that serves: the device that asks for that one and no other.
+DEVICE_OF: Mapping[str, Device] = {CPU: "cpu", CUDA: "cuda", DML: "dml"}
 CUDA_OPTIONS = {
     # fp32 means fp32: TF32 drops 13 of its 23 bits, and results would differ from the CPU's.
     "use_tf32": "0",
@@ -32,6 +35,9 @@ CUDA_OPTIONS = {
 }
 # onnxruntime rounds to int8, and per tensor, what an export left in fp32 between int8 layers.
 UNWANTED_OPTIMIZERS = ("WeightBiasQuantization",)
+# DirectML takes one call at a time per session (onnxruntime.ai/docs/execution-providers, DirectML;
+# onnxruntime #22147), and threads with a session each have hung since 1.18 (#20713).
+_one_on_dml = threading.Lock()
 _N_CACHED = 8
 _DIGEST_BYTES = 32
 
@@ -52,7 +58,10 @@ class Session:
         """Inputs (N, C, H, W) to the outputs of these names."""
         if self.provider == CUDA:
             return self.run_bound(inputs, outputs, "cuda")
-        arrays: list[NDArray[np.float32]] = self.onnx.run(list(outputs), {self._input_name: inputs})
+        with _one_on_dml if self.provider == DML else contextlib.nullcontext():
+            arrays: list[NDArray[np.float32]] = self.onnx.run(
+                list(outputs), {self._input_name: inputs}
+            )
         return arrays
 
     def run_bound(
@@ -82,17 +91,26 @@ def open_session(
 
     device, threads: see model.load_model. cache: a folder for optimized graphs, so that the next
     start need not optimize again (9 ms instead of 22 for MobileNet-V2); trouble is no error.
-    Raises ModelError: not a usable model. DeviceError: onnxruntime or CUDA cannot be had.
+    Raises ModelError: not a usable model. DeviceError: onnxruntime or the card cannot be had.
     """
     onnxruntime = _import_onnxruntime()
+    if device == "dml":
+        reason = why_no_dml(onnxruntime)
+        if not reason:
+            session, reason = _open_on_card(onnxruntime, file, DML, threads)
+            if session:
+                return session
+        raise cannot_be_had(device, reason)
+    # "auto" never takes DirectML: no card has been measured with it yet, and the graphics in the
+    # processor that most PCs offer by it may well be slower than the processor itself.
     if device != "cpu":
         reason = why_no_cuda(onnxruntime)
         if not reason:
-            session, reason = _open_on_cuda(onnxruntime, file, threads)
+            session, reason = _open_on_card(onnxruntime, file, CUDA, threads)
             if session:
                 return session
         if device == "cuda":
-            raise no_cuda(reason)
+            raise cannot_be_had(device, reason)
         logger.info("CUDA is not used: %s", reason)
     if cache is not None:
         return _open_cached(onnxruntime, file, threads, cache)
@@ -134,6 +152,13 @@ def why_no_cuda(onnxruntime: Any) -> str:
     return ""
 
 
+def why_no_dml(onnxruntime: Any) -> str:
+    """Why DirectML cannot serve here, or "" where this onnxruntime has it."""
+    if DML not in onnxruntime.get_available_providers():
+        return "this onnxruntime was built without DirectML"
+    return ""
+
+
 def _import_onnxruntime() -> Any:
     try:
         import onnxruntime
@@ -158,17 +183,26 @@ def _options(onnxruntime: Any, threads: int) -> Any:
     return options
 
 
-def _open_on_cuda(onnxruntime: Any, file: ModelFile, threads: int) -> tuple[Session | None, str]:
+def _open_on_card(
+    onnxruntime: Any, file: ModelFile, provider: str, threads: int
+) -> tuple[Session | None, str]:
     """The session, or why there is none. Raises ModelError where that is the model's own fault."""
     options = _options(onnxruntime, threads)
-    options.enable_mem_pattern = True  # not measured there
+    if provider == DML:
+        # What its documentation demands, whatever onnxruntime takes where nothing is said.
+        options.enable_mem_pattern = False
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        asked: list[Any] = [DML, CPU]
+    else:
+        options.enable_mem_pattern = True  # not measured there
+        asked = [(CUDA, CUDA_OPTIONS), CPU]
     try:
-        session = _create(onnxruntime, file.graph, file.path, options, [(CUDA, CUDA_OPTIONS), CPU])
+        session = _create(onnxruntime, file.graph, file.path, options, asked)
     except ModelError as exc:
         _create(onnxruntime, file.graph, file.path, _options(onnxruntime, threads), [CPU])
         return None, exc.message.rstrip(".")
     # What was asked for is not what serves: onnxruntime falls back without an error.
-    if session.provider != CUDA:
+    if session.provider != provider:
         return None, "onnxruntime fell back to the CPU when the model was loaded"
     return session, ""
 
@@ -258,7 +292,14 @@ def _forget_oldest(cache: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def no_cuda(reason: str) -> DeviceError:
+def cannot_be_had(device: Device, reason: str) -> DeviceError:
+    """The error of a --device "cuda" or "dml"."""
+    if device == "dml":
+        return DeviceError(
+            f"DirectML cannot be used: {reason}.",
+            "Install cxr-edge[dml] (without another onnxruntime beside it) on Windows 10 or later, "
+            "update the graphics card's driver, or run with --device cpu.",
+        )
     return DeviceError(
         f"CUDA cannot be used: {reason}.",
         "Install cxr-edge[gpu] (without onnxruntime beside it), the NVIDIA driver, CUDA and cuDNN, "

@@ -132,8 +132,10 @@ def test_a_batch_that_fails_fails_for_its_callers_and_no_others(tiny_model):
     np.testing.assert_allclose(model.infer(FILMS), tiny_model.infer(FILMS), atol=1e-5)
 
 
-def test_the_cpu_runs_single_films(tiny_model):
+def test_the_cpu_and_directml_run_single_films(tiny_model):
     assert batching(tiny_model, 10_000) is tiny_model
+    on_dml = replace(tiny_model, session=replace(tiny_model.session, provider=session.DML))
+    assert batching(on_dml, 10_000) is on_dml
     assert n_workers_for(tiny_model) == n_cores()
 
 

@@ -83,6 +83,7 @@ def test_onnxruntime_is_in_one_extra_each_and_not_in_the_base():
     extras = setup["options.extras_require"]
     assert re.findall(r"onnxruntime[\w-]*", extras["cpu"]) == ["onnxruntime"]
     assert re.findall(r"onnxruntime[\w-]*", extras["gpu"]) == ["onnxruntime-gpu"]
+    assert re.findall(r"onnxruntime[\w-]*", extras["dml"]) == ["onnxruntime-directml"]
 
 
 def test_ci_runs_the_readmes_own_commands():

@@ -11,15 +11,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+import onnxruntime
 import pytest
 from made import dicom, film
 from PIL import Image
 
-from cxr_edge import isolation, load_model, predict
+from cxr_edge import isolation, load_model, predict, session
 from cxr_edge.errors import RadiographError, RefusedError, UnreadableError
 from cxr_edge.heatmap import Overlay
 from cxr_edge.isolation import IsolatedReader, Limits
@@ -601,4 +603,17 @@ def test_nothing_is_left_of_many_processes(tiny_model, tmp_path):
         until(lambda: not reader._child.lives)
         reader.read(path)
     assert held() == before
+    reader.close()
+
+
+@pytest.mark.parametrize(
+    ("provider", "says"), [(session.CUDA, "CUDA cannot be used"), (session.DML, "DirectML cannot")]
+)
+def test_the_process_asks_for_the_card_that_serves_its_parent(tiny_model, tmp_path, provider, says):
+    if provider in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has it")
+    on_card = replace(tiny_model, session=replace(tiny_model.session, provider=provider))
+    reader = IsolatedReader(on_card)
+    with pytest.raises(UnreadableError, match=f"no_reader: .*{says}"):
+        reader.read(make_film(tmp_path / "film.png"))
     reader.close()

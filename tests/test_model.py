@@ -67,6 +67,13 @@ def test_cuda_that_cannot_be_had_is_an_error_with_the_reason(tiny_model_path):
         load_model(tiny_model_path, "cuda")
 
 
+def test_directml_that_cannot_be_had_is_an_error_with_the_reason(tiny_model_path):
+    if not session.why_no_dml(onnxruntime):
+        pytest.skip("this onnxruntime has DirectML")
+    with pytest.raises(DeviceError, match=r"built without DirectML\. Install cxr-edge\[dml\]"):
+        load_model(tiny_model_path, "dml")
+
+
 def test_a_cuda_library_that_does_not_load_is_named(tmp_path: Path, monkeypatch, capsys):
     # What onnxruntime-gpu looks like on a PC without CUDA: the provider is listed all the same.
     capi = tmp_path / "capi"

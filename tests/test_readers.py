@@ -17,7 +17,7 @@ from cxr_edge import load_model
 from cxr_edge.isolation import Limits
 from cxr_edge.reading import find_radiographs, predict_result, read_results
 from cxr_edge.result import Result
-from cxr_edge.session import CUDA
+from cxr_edge.session import CUDA, DML
 from cxr_edge.watch import readers as readers_module
 from cxr_edge.watch.readers import Readers, Reading, n_workers_for
 from cxr_edge.watch.settle import Look
@@ -303,9 +303,10 @@ def test_a_film_that_hangs_at_the_end_is_left_for_the_next_time(watching, tmp_pa
     assert one.readers._readers[0].pid is None
 
 
-def test_a_card_holds_a_few_processes(tiny_model, monkeypatch):
+@pytest.mark.parametrize("provider", [CUDA, DML])
+def test_a_card_holds_a_few_processes(tiny_model, monkeypatch, provider):
     monkeypatch.setattr(readers_module, "n_cores", lambda: 16)
-    on_card = replace(tiny_model, session=replace(tiny_model.session, provider=CUDA))
+    on_card = replace(tiny_model, session=replace(tiny_model.session, provider=provider))
     assert n_workers_for(on_card) == 4
     assert n_workers_for(tiny_model) == 16
 

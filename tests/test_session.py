@@ -1,6 +1,9 @@
 """Opening a session: the kept optimized graph is never trusted more than the model file."""
 
 import hashlib
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -158,6 +161,80 @@ def test_cuda_that_does_not_run_gives_way_to_the_cpu_and_says_so(
     assert record.message.startswith("CUDA is not used: ")
     with pytest.raises(DeviceError, match=r"CUDA cannot be used: .*does not run"):
         load_model(tiny_model_path, "cuda")
+
+
+@pytest.fixture
+def dml(monkeypatch):
+    """The way to a DirectML device, with the CPU in its place: the options of each session."""
+    real = session._create
+    opened = []
+
+    def create(onnxruntime, data, path, options, providers):
+        opened.append((providers, options))
+        one = real(onnxruntime, data, path, options, [session.CPU])
+        return replace(one, provider=providers[0])
+
+    monkeypatch.setattr(session, "why_no_dml", lambda _: "")
+    monkeypatch.setattr(session, "_create", create)
+    return opened
+
+
+def test_directml_runs_as_its_documentation_demands(tiny_model_path, dml):
+    model = load_model(tiny_model_path, "dml")
+    ((providers, options),) = dml
+    assert model.provider == session.DML
+    assert providers == ["DmlExecutionProvider", "CPUExecutionProvider"]
+    assert options.enable_mem_pattern is False
+    assert options.execution_mode == onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+
+
+def test_directml_is_taken_only_when_it_is_asked_for_by_name(tiny_model_path, dml):
+    load_model(tiny_model_path, "auto")
+    load_model(tiny_model_path, "cpu")
+    assert not [providers for providers, _ in dml if session.DML in providers]
+
+
+def test_directml_is_run_by_one_thread_at_a_time_whatever_the_session(tiny_model):
+    running, seen = threading.Lock(), []
+
+    class Onnx:
+        def get_inputs(self):
+            return tiny_model.session.onnx.get_inputs()
+
+        def run(self, outputs, inputs):
+            alone = running.acquire(blocking=False)
+            seen.append(alone)
+            time.sleep(0.002)
+            if alone:
+                running.release()
+            return [np.zeros((1, 1), np.float32)]
+
+    sessions = [session.Session(Onnx(), session.DML) for _ in range(2)]
+    with ThreadPoolExecutor(4) as pool:
+        for i in range(16):
+            pool.submit(sessions[i % 2].run, FILMS[:1], ("logits",))
+    assert seen == [True] * 16
+
+
+def test_an_onnxruntime_that_drops_directml_when_the_model_is_loaded_is_an_error(
+    tiny_model_path, monkeypatch
+):
+    if not session.why_no_dml(onnxruntime):
+        pytest.skip("this onnxruntime has DirectML")
+    monkeypatch.setattr(session, "why_no_dml", lambda _: "")
+    with pytest.warns(UserWarning), pytest.raises(DeviceError, match=r"DirectML .* fell back"):
+        load_model(tiny_model_path, "dml")
+
+
+def test_directml_that_does_not_run_is_an_error_with_the_reason(tiny_model_path, dml, monkeypatch):
+    def run(self, inputs, outputs):
+        raise RuntimeError("80070057 The parameter is incorrect")
+
+    monkeypatch.setattr(session.Session, "run", run)
+    with pytest.raises(DeviceError, match=r"DirectML cannot be used: .*80070057") as caught:
+        load_model(tiny_model_path, "dml")
+    assert caught.value.exit_code == 5
+    assert "--device cpu" in caught.value.next_step
 
 
 def test_a_session_that_cuda_cannot_open_is_opened_on_the_cpu_and_a_bad_model_on_neither(

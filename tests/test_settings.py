@@ -4,14 +4,18 @@ import dataclasses
 import sys
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from cxr_edge.commands.options import device_option
 from cxr_edge.errors import SettingsError
+from cxr_edge.session import Device
 from cxr_edge.watch.settings import (
     EXAMPLE,
     AfterSettings,
     CsvSettings,
+    ModelSettings,
     Settings,
     default_ledger_path,
     load_settings,
@@ -212,3 +216,10 @@ def test_the_ledger_lies_where_the_system_keeps_data(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_DATA_HOME", "relative")
     assert default_ledger_path() == Path.home() / ".local/share/cxr-edge/ledger.db"
     assert service_ledger_path() == Path("/var/lib/cxr-edge/ledger.db")
+
+
+def test_the_devices_are_the_same_in_the_code_a_file_and_on_the_command_line():
+    in_file = {field.name: field for field in dataclasses.fields(ModelSettings)}["device"]
+    assert in_file.metadata["choices"] == get_args(Device)
+    (option,) = device_option(lambda: None).__click_params__
+    assert tuple(option.type.choices) == get_args(Device)

@@ -25,10 +25,11 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 device_option = click.option(
     "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
+    type=click.Choice(["auto", "cpu", "cuda", "dml"]),
     default="auto",
     show_default=True,
-    help="Where the network runs; cuda that cannot be had is an error.",
+    help="Where the network runs: auto takes cuda (NVIDIA) where it works, or else the cpu; dml is "
+    "DirectML, on Windows. cuda or dml that cannot be had is an error.",
 )
 model_option = click.option(
     "--model",

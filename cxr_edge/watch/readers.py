@@ -16,7 +16,7 @@ from ..isolation import IsolatedReader, Limits
 from ..model import Model
 from ..reading import internal_error, n_cores, result_by
 from ..result import HEALING_CODES, Identifiers, Result
-from ..session import CUDA
+from ..session import CPU
 from .settle import Look
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Reading:
 
 def n_workers_for(model: Model) -> int:
     """As many as there are cores; on a card, where each process has a copy of the model, a few."""
-    return min(n_cores(), _MAX_ON_CARD) if model.provider == CUDA else n_cores()
+    return n_cores() if model.provider == CPU else min(n_cores(), _MAX_ON_CARD)
 
 
 class Readers:

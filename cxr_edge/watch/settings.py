@@ -56,7 +56,7 @@ class CsvSettings:
 @dataclass(frozen=True)
 class ModelSettings:
     name: str = _option("", 'A model file, or the name of an installed model; "": the default one.')
-    device: str = _option("auto", "Where the network runs.", choices=("auto", "cpu", "cuda"))
+    device: str = _option("auto", "Where the network runs.", choices=("auto", "cpu", "cuda", "dml"))
     threshold: float = _option(
         0.0,
         "Positive from this probability on; 0: the model's operating points.",
