@@ -10,8 +10,15 @@ if __name__ == "__main__" and getattr(sys, "frozen", False):
 
 from cxr_edge.starting import starting
 
-with starting():
-    from cxr_edge.cli import main
+try:
+    with starting():
+        from cxr_edge.cli import main
+except ImportError as exc:
+    from cxr_edge.not_loaded import not_loaded
+
+    error = not_loaded(exc)
+    print(f"Error: {error}", file=sys.stderr)
+    sys.exit(error.exit_code)
 
 if __name__ == "__main__":
     main()

@@ -47,6 +47,12 @@ class _Commands(click.Group):
         except CxrEdgeError as exc:
             click.echo(f"Error: {exc}", err=True)
             ctx.exit(exc.exit_code)
+        except ImportError as exc:
+            from .not_loaded import not_loaded
+
+            broken = not_loaded(exc)
+            click.echo(f"Error: {broken}", err=True)
+            ctx.exit(broken.exit_code)
         except OSError as exc:
             # Windows says so where the reader of a pipe has gone; elsewhere click sees to that.
             if sys.platform == "win32" and exc.errno == errno.EINVAL and exc.winerror is None:

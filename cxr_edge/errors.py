@@ -9,6 +9,7 @@ CxrEdgeError                exit code 1
 ├── RecordError             6   the results cannot be written
 │   └── LedgerError             the ledger cannot be used
 ├── BusyError               7   another watcher reads the folder
+├── ProgramError            8   a file of the program itself is missing or damaged
 └── SettingsError           2   a setting is wrong
 
 Usage errors exit with 2, as click's own do.
@@ -81,6 +82,12 @@ class BusyError(CxrEdgeError):
     """Another watcher reads the folder."""
 
     exit_code = 7
+
+
+class ProgramError(CxrEdgeError):
+    """A file of the program itself is missing or damaged, or a library that it needs."""
+
+    exit_code = 8
 
 
 class SettingsError(CxrEdgeError):

@@ -116,7 +116,8 @@ def load_model(
     its place, with a warning.
     Raises ModelError: missing, changed, not ONNX, no card or one that does not fit the network, no
     golden vectors, or drift with no twin that holds.
-    Raises DeviceError: onnxruntime is not installed, or the device cannot be had.
+    Raises DeviceError: onnxruntime is not installed, or the device cannot be had. ProgramError: it
+    is installed, and does not load.
     """
     path = MODELS_FOLDER / f"{path}.onnx" if str(path) in shipped_models() else Path(path)
     file = read_model_file(path, sha256, heatmaps)

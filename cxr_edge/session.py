@@ -92,6 +92,7 @@ def open_session(
     device, threads: see model.load_model. cache: a folder for optimized graphs, so that the next
     start need not optimize again (9 ms instead of 22 for MobileNet-V2); trouble is no error.
     Raises ModelError: not a usable model. DeviceError: onnxruntime or the card cannot be had.
+    ProgramError: onnxruntime is there, and does not load.
     """
     onnxruntime = _import_onnxruntime()
     if device == "dml":
@@ -163,11 +164,15 @@ def _import_onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as exc:
-        raise DeviceError(
-            f"onnxruntime cannot be loaded ({exc}).",
-            "Install cxr-edge[cpu], or cxr-edge[gpu] for NVIDIA cards. On Windows a missing DLL "
-            "means that the Visual C++ runtime must be installed or updated.",
-        ) from exc
+        if exc.name == "onnxruntime":
+            raise DeviceError(
+                "onnxruntime is not installed.",
+                "Install cxr-edge[cpu], cxr-edge[gpu] for NVIDIA cards, or cxr-edge[dml] for "
+                "others on Windows.",
+            ) from exc
+        from .not_loaded import not_loaded
+
+        raise not_loaded(exc) from exc
     return onnxruntime
 
 

@@ -20,6 +20,7 @@ Exit codes:
   5  the requested device cannot be had
   6  the results cannot be written
   7  another watcher reads the folder
+  8  a file of cxr-edge itself is missing or damaged
 """
 _F = TypeVar("_F", bound=Callable[..., Any])
 
