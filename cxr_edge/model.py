@@ -108,7 +108,7 @@ def load_model(
     path: a model file, or the name of a shipped model (see shipped_models). device: "auto" takes
     CUDA where it works and the CPU elsewhere; "cuda" or "dml" (DirectML) that cannot be had is an
     error. threads: for one radiograph; 0 takes every physical core. sha256: what the file's must
-    be, where it is known. cache: a folder for optimized graphs (session.user_cache_folder), which
+    be, where it is known. cache: a folder for optimized graphs (store.user_cache_folder), which
     make the next start quicker. heatmaps: whether it is to give them too
     (Model.infer_with_heatmaps).
 

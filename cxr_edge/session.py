@@ -6,8 +6,6 @@ import ctypes
 import hashlib
 import io
 import logging
-import os
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -116,19 +114,6 @@ def open_session(
     if cache is not None:
         return _open_cached(onnxruntime, file, threads, cache)
     return _create(onnxruntime, file.graph, file.path, _options(onnxruntime, threads), [CPU])
-
-
-def user_cache_folder() -> Path | None:
-    """Where this system keeps what can be made anew; None for a user without a home."""
-    try:
-        home = Path.home()
-    except RuntimeError:
-        return None
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", home / "AppData/Local")) / "cxr-edge" / "cache"
-    if sys.platform == "darwin":
-        return home / "Library" / "Caches" / "cxr-edge"
-    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "cxr-edge"
 
 
 def why_no_cuda(onnxruntime: Any) -> str:

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -93,6 +94,20 @@ def user_models_folder() -> Path:
 
     chosen = os.environ.get("CXR_EDGE_MODELS")
     return Path(chosen) if chosen else Path(click.get_app_dir("cxr-edge")) / "models"
+
+
+def user_cache_folder() -> Path | None:
+    """Where this system keeps what can be made anew, as models made faster (session.open_session);
+    None for a user without a home."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", home / "AppData/Local")) / "cxr-edge" / "cache"
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches" / "cxr-edge"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "cxr-edge"
 
 
 class Store:

@@ -100,8 +100,7 @@ def chosen_model(
 ) -> "Model":
     """The model that --model names, or the default one."""
     from ..model import load_model
-    from ..session import user_cache_folder
-    from ..store import Store, user_models_folder
+    from ..store import Store, user_cache_folder, user_models_folder
 
     entry = Store(user_models_folder()).find(name)
     return load_model(
