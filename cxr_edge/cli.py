@@ -12,8 +12,12 @@ from typing import Any
 import click
 
 from .errors import CxrEdgeError, RecordError
+from .language import Message, _, told, why
+from .own_window import Window, command_for, is_own, kept_open
 
 COMMANDS = (
+    "start",
+    "results",
     "predict",
     "watch",
     "status",
@@ -41,17 +45,29 @@ class _Commands(click.Group):
         command: click.Command = import_module(f".commands.{module}", __package__).command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """What is dropped onto the program's icon comes as its arguments."""
+        if args[0] not in COMMANDS:
+            args = command_for(args)
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as exc:
+            hint = "Give a command, or a folder or files that are there."
+            raise click.UsageError(f"{exc.format_message()} {hint}", ctx) from exc
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except CxrEdgeError as exc:
-            click.echo(f"Error: {exc}", err=True)
+            _say(exc)
             ctx.exit(exc.exit_code)
         except ImportError as exc:
             from .not_loaded import not_loaded
 
             broken = not_loaded(exc)
-            click.echo(f"Error: {broken}", err=True)
+            _say(broken)
             ctx.exit(broken.exit_code)
         except OSError as exc:
             # Windows says so where the reader of a pipe has gone; elsewhere click sees to that.
@@ -59,9 +75,16 @@ class _Commands(click.Group):
                 ctx.exit(1)
             if exc.errno != errno.ENOSPC:
                 raise
-            error = RecordError(f"The output cannot be written ({exc.strerror}).", "Make room.")
-            click.echo(f"Error: {error}", err=True)
+            error = RecordError(
+                Message("The output cannot be written ({why}).", why=why(exc)),
+                Message("Make room on the disk."),
+            )
+            _say(error)
             ctx.exit(error.exit_code)
+
+
+def _say(error: CxrEdgeError) -> None:
+    click.echo(_("Error: {error}").format(error=told(error)), err=True)
 
 
 def _version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
@@ -101,8 +124,11 @@ def main() -> None:
     # Windows gives a pipe the code page of the PC, which lacks most letters of the world.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    window = Window(is_own())
+    arguments = ["start"] if window.own and len(sys.argv) == 1 else None
     try:
-        cli(prog_name="cxr-edge")
+        with kept_open(window):
+            cli(arguments, prog_name="cxr-edge", obj=window)
     except SystemExit as exc:
         _leave(exc.code if isinstance(exc.code, int) else 0 if exc.code is None else 1)
 

@@ -28,11 +28,12 @@ def real_films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests neither see nor touch this user's installed models and optimized graphs."""
+    """Tests neither see nor touch what this user has installed, chosen and set."""
     folder = tmp_path_factory.mktemp("user")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CXR_EDGE_MODELS", str(folder / "models"))
-        for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "LOCALAPPDATA"):
+        patch.setenv("CXR_EDGE_LANGUAGE", "en")
+        for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "LOCALAPPDATA"):
             patch.setenv(name, str(folder / "cache"))
         yield
 

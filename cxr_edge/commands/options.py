@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ..language import Message
+
 if TYPE_CHECKING:
     from ..model import Device, Model
 
-NOT_FOR_DIAGNOSIS = "Not for diagnostic use: a trained person must read every film."
+NOT_FOR_DIAGNOSIS = Message("Not for diagnostic use: a trained person must read every film.")
 EXIT_CODES = """\b
 Exit codes:
   0  every radiograph was read

@@ -86,7 +86,7 @@ def install(
             "with: sudo useradd --system --shell /usr/sbin/nologin cxr-edge"
         )
     planned = plan(name, config or default_config_path(), account)
-    manager = _manager()
+    manager = service_manager()
     if dry_run:
         click.echo(manager.describe(planned))
     else:
@@ -157,10 +157,10 @@ def _checked(name: str) -> ModuleType:
     from ..service.plan import check_name
 
     check_name(name)
-    return _manager()
+    return service_manager()
 
 
-def _manager() -> ModuleType:
+def service_manager() -> ModuleType:
     """What installs, starts, stops, asks and removes services here."""
     if sys.platform == "win32":
         from ..service import windows

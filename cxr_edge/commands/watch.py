@@ -149,16 +149,29 @@ def command(folder: Path | None, config_path: Path | None, check: bool, **option
     settings = _overridden(settings, options)
     if config_path is None and settings.csv.path is None:
         raise click.UsageError("Missing option '--csv'.")
+    sys.exit(until_stopped(settings, check=check))
+
+
+def until_stopped(settings: "Settings", instructions: str = "", *, check: bool = False) -> int:
+    """`run` until a signal says that it is enough."""
     stop = threading.Event()
     for name in ("SIGINT", "SIGTERM", "SIGBREAK"):  # SIGBREAK: Ctrl-Break on Windows
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda *_: stop.set())
-    sys.exit(run(settings, stop, check=check))
+    return run(settings, stop, instructions, check=check)
 
 
-def run(settings: "Settings", stopping: threading.Event, *, check: bool = False) -> int:
-    """Watch until `stopping` is set; the exit code. check: only what comes before that.
+def run(
+    settings: "Settings",
+    stopping: threading.Event,
+    instructions: str = "",
+    *,
+    check: bool = False,
+) -> int:
+    """Watch until `stopping` is set; the exit code.
 
+    instructions: what a person is told when it begins; "": what is watched, by which model. check:
+    only what comes before that.
     Raises CxrEdgeError: it cannot start, or another watcher has come.
     """
     from ..starting import starting
@@ -213,7 +226,9 @@ def run(settings: "Settings", stopping: threading.Event, *, check: bool = False)
             click.echo("Everything is right to start.", err=True)
             return 0
         click.echo(
-            f"Watching {printable(settings.folder)}, writing {printable(csv.path or ledger.path)}. "
+            instructions
+            or f"Watching {printable(settings.folder)}, writing "
+            f"{printable(csv.path or ledger.path)}. "
             f"{model.card.label} on {model.provider}. Ctrl-C to stop.\n{NOT_FOR_DIAGNOSIS}",
             err=True,
         )

@@ -220,20 +220,7 @@ def load_settings(path: Path) -> Settings:
 
     Raises SettingsError that names the file, and the key or the line.
     """
-    try:
-        data = path.read_bytes()
-        # Notepad may write a byte order mark; PowerShell's > writes UTF-16 with one.
-        is_utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        text = data.decode("utf-16" if is_utf_16 else "utf-8-sig")
-    except OSError as exc:
-        raise SettingsError(
-            f"{path} cannot be read ({exc.strerror}).", "Check the path and its permissions."
-        ) from exc
-    except UnicodeDecodeError as exc:
-        line = exc.object.count(b"\n", 0, exc.start) + 1
-        raise SettingsError(
-            f"{path}: line {line} is not UTF-8.", "Save the file as UTF-8 in the editor."
-        ) from exc
+    text = read_text(path)
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:  # says the line
@@ -247,6 +234,24 @@ def load_settings(path: Path) -> Settings:
         raise SettingsError(f"{path}: {exc}.", _ALL_OPTIONS) from exc
     except SettingsError as exc:
         raise SettingsError(f"{path}: {exc.message}", exc.next_step) from exc
+
+
+def read_text(path: Path) -> str:
+    """What a settings file says, however an editor saved it. Raises SettingsError."""
+    try:
+        data = path.read_bytes()
+        # Notepad may write a byte order mark; PowerShell's > writes UTF-16 with one.
+        is_utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return data.decode("utf-16" if is_utf_16 else "utf-8-sig")
+    except OSError as exc:
+        raise SettingsError(
+            f"{path} cannot be read ({exc.strerror}).", "Check the path and its permissions."
+        ) from exc
+    except UnicodeDecodeError as exc:
+        line = exc.object.count(b"\n", 0, exc.start) + 1
+        raise SettingsError(
+            f"{path}: line {line} is not UTF-8.", "Save the file as UTF-8 in the editor."
+        ) from exc
 
 
 def default_ledger_path() -> Path:

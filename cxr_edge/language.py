@@ -1,0 +1,122 @@
+"""In which language people are spoken to, and what is said to them.
+
+The source is in English. Catalogs of GNU gettext in locale/ hold what a person reads on the
+screen, in other languages: one .po file each, which translators edit, and the .mo made of it.
+
+Not translated, on purpose, because other programs or those who look after this one read it: the
+texts of --help, log files, JSON, the CSV with its codes, and the ledger. So a text that may go both
+ways is a Message, which is English wherever it is used as text; only `told` translates.
+"""
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Self
+
+from .errors import CxrEdgeError
+
+DOMAIN = "cxr-edge"
+CATALOGS = Path(__file__).with_name("locale")
+
+
+class Message(str):
+    """A text in English that can be said in another language, too.
+
+    template: as it stands in the source and the catalogs. fields: what stands for its
+    {placeholders}; without any, braces mean nothing.
+    """
+
+    template: str
+    fields: Mapping[str, object]
+
+    def __new__(cls, template: str, **fields: object) -> Self:
+        self = super().__new__(cls, template.format(**fields) if fields else template)
+        self.template = template
+        self.fields = fields
+        return self
+
+
+def told(said: str | CxrEdgeError) -> str:
+    """A message, or an error with its next step, as it is told to a person.
+
+    Any other text stays as it is, unless a catalog has it.
+    """
+    if isinstance(said, CxrEdgeError):
+        return " ".join(told(part) for part in (said.message, said.next_step) if part)
+    if not isinstance(said, Message):
+        return _(said)
+    fields = {
+        name: told(value) if isinstance(value, Message | CxrEdgeError) else value
+        for name, value in said.fields.items()
+    }
+    return _(said.template).format(**fields) if fields else _(said.template)
+
+
+def _(text: str) -> str:
+    """The text in the language of the person."""
+    return _translate()(text) if text else ""
+
+
+def language() -> str:
+    """The language of the person, by the letters of ISO 639: what CXR_EDGE_LANGUAGE names, or else
+    that of the system."""
+    if asked := os.environ.get("CXR_EDGE_LANGUAGE"):
+        return _letters(asked)
+    if sys.platform == "win32":
+        import ctypes
+        import locale
+
+        # https://learn.microsoft.com/windows/win32/api/winnls/nf-winnls-getuserdefaultuilanguage
+        number = ctypes.windll.kernel32.GetUserDefaultUILanguage()
+        return _letters(locale.windows_locale.get(number, "en"))
+    return posix_language(os.environ)
+
+
+def posix_language(environment: Mapping[str, str]) -> str:
+    """The language that the variables of the environment name, as GNU gettext takes them
+    (https://www.gnu.org/software/gettext/manual/html_node/Locale-Environment-Variables.html)."""
+    names = [environment.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG")]
+    locale = _letters(next(filter(None, names), "C"))
+    if locale in ("c", "posix"):
+        return "en"
+    wanted = map(_letters, environment.get("LANGUAGE", "").split(":"))
+    return next((one for one in wanted if one == "en" or one in languages()), locale)
+
+
+def languages() -> list[str]:
+    """Those that there are catalogs of."""
+    return sorted(folder.parent.name for folder in CATALOGS.glob("*/LC_MESSAGES"))
+
+
+@functools.cache
+def _translate() -> Callable[[str], str]:
+    import gettext
+
+    # Of a language without a catalog, or English, nothing is translated.
+    return gettext.translation(DOMAIN, CATALOGS, [language()], fallback=True).gettext
+
+
+def _letters(locale: str) -> str:
+    """ "fr" of "fr_CA.UTF-8", "fr-CA" and "FR"."""
+    for mark in "_-.@":
+        locale = locale.partition(mark)[0]
+    return locale.lower()
+
+
+def why(error: OSError) -> Message:
+    """What the system says went wrong; Windows says it in the person's language by itself."""
+    return Message(error.strerror or type(error).__name__)
+
+
+# What other systems may say.
+SYSTEM_ERRORS = (
+    Message("Input/output error"),
+    Message("Is a directory"),
+    Message("No space left on device"),
+    Message("No such file or directory"),
+    Message("Not a directory"),
+    Message("Permission denied"),
+    Message("Read-only file system"),
+)
