@@ -8,14 +8,18 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import ProgramError
+
+if TYPE_CHECKING:
+    from .windows_dlls import Trouble
 
 logger = logging.getLogger(__name__)
 
 INSTALL_VISUAL_CPP = (
-    "Install Microsoft's Visual C++ runtime 2015-2022 (x64), "
-    "https://aka.ms/vs/17/release/vc_redist.x64.exe"
+    "Install Microsoft's Visual C++ runtime 2015-2022 "
+    "(x64, https://aka.ms/vs/17/release/vc_redist.x64.exe)."
 )
 INSTALL_AGAIN = (
     "Install cxr-edge again. Where a virus scanner has taken the file, have it leave out what "
@@ -49,12 +53,15 @@ def not_loaded(
             found = []
         if found:
             names = "; ".join(str(trouble) for trouble in found)
-            is_visual_cpp = all(trouble.is_visual_cpp for trouble in found)
-            return ProgramError(
-                f"A part of cxr-edge does not load: {names}.",
-                f"{INSTALL_VISUAL_CPP}." if is_visual_cpp else INSTALL_AGAIN,
-            )
+            return ProgramError(f"A part of cxr-edge does not load: {names}.", next_step(found))
     return ProgramError(f"A part of cxr-edge does not load ({said}).", INSTALL_AGAIN)
+
+
+def next_step(found: "Sequence[Trouble]") -> str:
+    """What to do about libraries that are missing or damaged."""
+    if all(trouble.is_visual_cpp for trouble in found):
+        return INSTALL_VISUAL_CPP
+    return INSTALL_AGAIN
 
 
 def _first(exc: ImportError) -> ImportError:

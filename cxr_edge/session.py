@@ -92,7 +92,7 @@ def open_session(
     Raises ModelError: not a usable model. DeviceError: onnxruntime or the card cannot be had.
     ProgramError: onnxruntime is there, and does not load.
     """
-    onnxruntime = _import_onnxruntime()
+    onnxruntime = import_onnxruntime()
     if device == "dml":
         reason = why_no_dml(onnxruntime)
         if not reason:
@@ -145,7 +145,8 @@ def why_no_dml(onnxruntime: Any) -> str:
     return ""
 
 
-def _import_onnxruntime() -> Any:
+def import_onnxruntime() -> Any:
+    """Raises DeviceError: it is not installed. ProgramError: it is, and does not load."""
     try:
         import onnxruntime
     except ImportError as exc:

@@ -129,7 +129,7 @@ def verify(name: str | None, public_keys: tuple[Path, ...]) -> None:
     Its sha256 against what it must be, its signature where it has one, its card, and all its golden
     vectors on this PC.
     """
-    from ..doctor import check_model
+    from ..doctor.models import check_model
     from .doctor import show_check
 
     store = _store()
