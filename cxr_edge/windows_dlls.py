@@ -51,7 +51,7 @@ def troubles(
             file = waiting.pop()
             names = _imported(file)
             if names is None:
-                found.setdefault(file.name.lower(), Trouble(file.name, module.name, True))
+                found.setdefault(file.name.lower(), Trouble(file.name, module.name, file.exists()))
                 continue
             for name in names:
                 if name.lower() in seen or name.lower().startswith(_API_SETS):

@@ -413,6 +413,19 @@ def test_a_missing_dll_is_named_with_its_next_step(tmp_path):
     assert check_dlls([module], [], [tmp_path / "System32"]).verdict == "ok"
 
 
+def test_a_module_that_was_installed_and_is_gone_is_missing(tmp_path, monkeypatch):
+    listed = tmp_path / "numpy-1.0.dist-info"
+    listed.mkdir()
+    (listed / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 1.0\n")
+    (listed / "RECORD").write_text("numpy/__init__.py,,\nnumpy/here.pyd,,\nnumpy/gone.pyd,,\n")
+    write_dll(tmp_path / "numpy" / "here.pyd")
+    monkeypatch.syspath_prepend(tmp_path)
+    modules = [path for path in program_module.extension_modules() if tmp_path in path.parents]
+    check = check_dlls(modules, [], [])
+    assert (check.verdict, check.found) == ("failed", "gone.pyd is missing")
+    assert check.next_step.startswith("Install cxr-edge again.")
+
+
 @pytest.mark.parametrize("frozen", [False, True])
 def test_a_virus_scanner_is_told_every_folder_and_process(tmp_path, places, monkeypatch, frozen):
     if frozen:

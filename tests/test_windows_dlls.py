@@ -73,5 +73,5 @@ def test_a_library_that_is_none_is_damaged(program, system, damage):
     assert named(other, [], system) == ["other.dll is damaged"]
 
 
-def test_a_module_that_is_away_or_a_folder_that_is_is_no_fault_of_ours(program, system):
-    assert named(program / "gone.pyd", [program / "none"], system) == ["gone.pyd is damaged"]
+def test_a_module_that_is_gone_is_missing_and_a_folder_that_is_gone_holds_nothing(program, system):
+    assert named(program / "gone.pyd", [program / "none"], system) == ["gone.pyd is missing"]

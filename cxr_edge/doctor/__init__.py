@@ -7,7 +7,7 @@ It has to work where little else does: what may not load is imported when it is 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from ..errors import CxrEdgeError
+from ..errors import CxrEdgeError, ProgramError
 from ..not_loaded import not_loaded
 from ..store import Store
 from . import folders, pc, program
@@ -47,9 +47,8 @@ def examine(store: Store, places: Places) -> Iterator[Check]:
         try:
             for check in look():
                 yield replace(check, group=group)
-        except ImportError as exc:
-            error: CxrEdgeError = not_loaded(exc)
+        except (ImportError, ProgramError) as exc:
+            error = not_loaded(exc) if isinstance(exc, ImportError) else exc
             yield Check("loading", "failed", error.message, error.next_step, "program")
         except CxrEdgeError as exc:
-            group = "program" if exc.exit_code == 8 else group
             yield Check(group, "failed", exc.message, exc.next_step, group)

@@ -15,6 +15,7 @@ from .. import __version__
 from ..cpu import cpu_name, has_avx2, has_vnni
 from ..errors import LedgerError
 from ..ledger import Ledger
+from ..status import answers
 from .check import Check
 from .folders import Survey
 
@@ -60,20 +61,15 @@ def check_graphics_card(
     name = "graphics card"
     if nvidia_smi is None:
         return Check(name, "ok", "no driver of NVIDIA's found")
-    try:
-        said = subprocess.run(
-            [nvidia_smi, "-q", "-x"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_s,
-            check=True,
-        ).stdout
-        log = ElementTree.fromstring(said)
-    except (OSError, subprocess.SubprocessError, ElementTree.ParseError) as exc:
+    # One that hangs in the driver cannot even be killed, and is not waited for.
+    log = answers(lambda program: _log_of(program, timeout_s), [nvidia_smi], timeout_s).get(
+        nvidia_smi
+    )
+    if log is None:
         return Check(
             name,
             "warning",
-            f"nvidia-smi, of NVIDIA's driver, does not answer ({type(exc).__name__})",
+            f"nvidia-smi, of NVIDIA's driver, gives no answer within {timeout_s:.0f} s",
             "Start the PC anew; if that does not help, install the driver again.",
         )
     cards = [card.text or "" for card in log.findall("gpu/product_name")]
@@ -138,6 +134,21 @@ def newest_recorded(path: Path) -> datetime | None:
         newest = ledger.one("SELECT max(processed_at) FROM predictions")[0]
         return None if newest is None else datetime.fromisoformat(newest)
     return None
+
+
+def _log_of(nvidia_smi: str, timeout_s: float) -> ElementTree.Element | None:
+    """What it says of every card; None where it says nothing that can be read. Raises OSError."""
+    try:
+        done = subprocess.run(
+            [nvidia_smi, "-q", "-x"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout_s,
+            check=True,
+        )
+        return ElementTree.fromstring(done.stdout)
+    except (subprocess.SubprocessError, ElementTree.ParseError):
+        return None
 
 
 def _shown(time: datetime) -> str:

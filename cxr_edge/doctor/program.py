@@ -4,7 +4,6 @@ alone."""
 import contextlib
 import hashlib
 import importlib.metadata
-import importlib.util
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,8 +19,11 @@ FLAVOURS = (
     "onnxruntime-openvino",
     "onnxruntime-qnn",
 )
-# What films are read with, by the names of its folders or files.
-_MODULES = ("onnxruntime", "cv2", "numpy", "_gdcm", "PIL", "_CharLS", "nacl", "_cffi_backend")
+# What films and models are read with.
+_DISTRIBUTIONS = (
+    *("numpy", "opencv-python-headless", "pillow", "python-gdcm", "pyjpegls", "pynacl", "cffi"),
+    *FLAVOURS,
+)
 _MAX_NAMED = 10
 
 
@@ -66,17 +68,15 @@ def check_dlls(modules: Sequence[Path], folders: Sequence[Path], system: Sequenc
 
 
 def extension_modules() -> list[Path]:
-    """Those of the packaged program; of an installed one, those that films are read with."""
+    """Those of the packaged program; of an installed one, those that were installed for films and
+    models, whether or not they are there still."""
     if bundle := getattr(sys, "_MEIPASS", ""):
         return sorted(Path(bundle).rglob("*.pyd"))
-    modules: list[Path] = []
-    for name in _MODULES:
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.submodule_search_locations:
-            for folder in spec.submodule_search_locations:
-                modules += sorted(Path(folder).rglob("*.pyd"))
-        elif spec is not None and spec.origin:
-            modules.append(Path(spec.origin))
+    modules = []
+    for name in _DISTRIBUTIONS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            files = importlib.metadata.files(name) or []
+            modules += [Path(str(file.locate())) for file in files if file.suffix == ".pyd"]
     return modules
 
 
