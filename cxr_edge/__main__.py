@@ -14,11 +14,14 @@ try:
     with starting():
         from cxr_edge.cli import main
 except ImportError as exc:
+    from cxr_edge.language import _, told
     from cxr_edge.not_loaded import not_loaded
+    from cxr_edge.own_window import Window, is_own, kept_open
 
     error = not_loaded(exc)
-    print(f"Error: {error}", file=sys.stderr)
-    sys.exit(error.exit_code)
+    with kept_open(Window(is_own())):
+        print(_("Error: {error}").format(error=told(error)), file=sys.stderr)
+        sys.exit(error.exit_code)
 
 if __name__ == "__main__":
     main()

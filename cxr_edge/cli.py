@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from .errors import CxrEdgeError, RecordError
-from .language import Message, _, told, why
+from .language import ConsoleFormatter, Message, _, told, why
 from .own_window import Window, command_for, is_own, kept_open
 
 COMMANDS = (
@@ -113,9 +113,8 @@ def cli(verbose: bool) -> None:
     """
     talk = logging.StreamHandler(sys.stderr)
     talk.setLevel(logging.INFO if verbose else logging.WARNING)  # a log file may take more
-    logging.basicConfig(
-        level=talk.level, format="%(asctime)s %(levelname)s %(message)s", handlers=[talk]
-    )
+    talk.setFormatter(ConsoleFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=talk.level, handlers=[talk])
     # It logs what it stumbles over in damaged files; their rows say it once and better.
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 

@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 
 from .errors import RecordError
+from .language import Message, why
 from .ledger import Ledger, Prediction, View, fsync_folder
 from .record import (
     COLUMNS,
@@ -199,7 +200,9 @@ class CsvView:
     def _begin_anew(self, first: date) -> None:
         """Have all rows of a file written again, those of other folders too: it is only a view."""
         file = self._file(first)
-        logger.warning("%s is not there any more; it is begun anew with all its rows.", file)
+        logger.warning(
+            Message("%s is not there any more; it is begun anew with all its rows."), file
+        )
         for view in self._ledger.views(self.path):
             through = 0
             if self._rotate != "never":
@@ -243,8 +246,11 @@ class CsvView:
                     offset, last = offset + len(last), record
         except OSError as exc:
             raise RecordError(
-                f"{file} cannot be read ({exc.strerror}).",
-                "Close it in other programs, and check permission and whether its disk is there.",
+                Message("{path} cannot be read ({why}).", path=file, why=why(exc)),
+                Message(
+                    "Close it in other programs, and check permission and whether its disk is "
+                    "there."
+                ),
             ) from exc
         if is_torn(last):
             through = {view.folder: view.through_id for view in self._ledger.views(self.path)}
@@ -256,7 +262,9 @@ class CsvView:
             # A quotation mark that a person left open makes one row of many.
             for torn in (last, last.rpartition(b"\n")[2]):
                 if torn and any(line.startswith(torn) for line in ours):
-                    logger.warning("%s ended in a half-written row, which is written anew.", file)
+                    logger.warning(
+                        Message("%s ended in a half-written row, which is written anew."), file
+                    )
                     cut_to(file, offset + len(last) - len(torn))
                     return rows
             if not last.endswith(b"\n"):
@@ -281,8 +289,8 @@ class CsvView:
         except FileNotFoundError:
             if not file.parent.is_dir():
                 raise RecordError(
-                    f"There is no folder {file.parent}.",
-                    "Create it, or connect its disk or share again.",
+                    Message("There is no folder {folder}.", folder=file.parent),
+                    Message("Create it, or connect its disk or share again."),
                 ) from None
             return None
         except OSError as exc:
@@ -295,7 +303,12 @@ class CsvView:
         now = mount_point(file)
         if was is not None and was != now and was.is_relative_to(now):
             raise RecordError(
-                f"The disk or share {was}, which {file} lies on, is not there.", "Connect it again."
+                Message(
+                    "The disk or share {disk}, which {path} lies on, is not there.",
+                    disk=was,
+                    path=file,
+                ),
+                Message("Connect it again."),
             )
 
     def _fsync_folder(self, file: Path) -> None:

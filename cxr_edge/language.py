@@ -8,10 +8,12 @@ texts of --help, log files, JSON, the CSV with its codes, and the ledger. So a t
 ways is a Message, which is English wherever it is used as text; only `told` translates.
 """
 
+import copy
 import functools
+import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -37,6 +39,20 @@ class Message(str):
         self.fields = fields
         return self
 
+    def __deepcopy__(self, memo: object) -> Self:
+        return self  # as of any text
+
+    @classmethod
+    def joined(cls, parts: Iterable[str], between: str = " ") -> Self:
+        """Several texts in a row; those that are empty are left out."""
+        fields = {f"part{n}": part for n, part in enumerate(filter(None, parts))}
+        return cls(between.join(f"{{{name}}}" for name in fields), **fields)
+
+
+def sentence(error: CxrEdgeError) -> Message:
+    """What went wrong, and the next step."""
+    return Message.joined((error.message, error.next_step))
+
 
 def told(said: str | CxrEdgeError) -> str:
     """A message, or an error with its next step, as it is told to a person.
@@ -44,14 +60,27 @@ def told(said: str | CxrEdgeError) -> str:
     Any other text stays as it is, unless a catalog has it.
     """
     if isinstance(said, CxrEdgeError):
-        return " ".join(told(part) for part in (said.message, said.next_step) if part)
+        said = sentence(said)
     if not isinstance(said, Message):
         return _(said)
     fields = {
-        name: told(value) if isinstance(value, Message | CxrEdgeError) else value
+        name: told(value) if isinstance(value, Message) else value
         for name, value in said.fields.items()
     }
     return _(said.template).format(**fields) if fields else _(said.template)
+
+
+class ConsoleFormatter(logging.Formatter):
+    """What is logged, as it is told to a person; log files have it in English."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        record = copy.copy(record)
+        record.msg = told(record.msg) if isinstance(record.msg, str) else record.msg
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                told(one) if isinstance(one, Message) else one for one in record.args
+            )
+        return super().format(record)
 
 
 def _(text: str) -> str:

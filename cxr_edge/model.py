@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .errors import ModelError
 from .golden import GOLDEN_KEY, MAX_DRIFT, GoldenVector, drift, from_text, holds
+from .language import Message
 from .model_card import ModelCard
 from .model_file import (
     GET_A_MODEL,
@@ -134,8 +135,11 @@ def open_model(
     """A model file as a Model that was not asked its golden vectors: see load_model."""
     if GOLDEN_KEY not in file.metadata:
         raise ModelError(
-            f"The model {file.path} carries no golden vectors, so that nobody can tell whether it "
-            "works on this machine.",
+            Message(
+                "The model {path} carries no golden vectors, so that nobody can tell whether it "
+                "works on this machine.",
+                path=file.path,
+            ),
             GET_A_MODEL,
         )
     session = open_session(file, device, threads, cache)
@@ -234,7 +238,9 @@ def _check_fit(session: Session, card: ModelCard, path: Path) -> None:
         inputs = [node.shape for node in session.onnx.get_inputs()]
         shapes = {node.name: node.shape for node in session.onnx.get_outputs()}
     except UnicodeDecodeError as exc:
-        raise ModelError(f"{path} is not a usable ONNX model ({exc}).", GET_A_MODEL) from exc
+        raise ModelError(
+            Message("{path} is not a usable ONNX model ({why}).", path=path, why=exc), GET_A_MODEL
+        ) from exc
     expected = [spec.channels, spec.height_px, spec.width_px]
     if len(inputs) != 1 or list(inputs[0][1:]) != expected:
         raise ModelError(

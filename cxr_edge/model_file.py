@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import ModelError
+from .language import Message, why
 from .model_card import METADATA_KEY, ModelCard
 
 MODELS_FOLDER = Path(__file__).parent / "models"
 MANIFEST_NAME = "manifest.json"
 TWIN_SUFFIX = ".fp32.onnx"
-GET_A_MODEL = "Use the model shipped with cxr-edge or one written by `python -m export`."
+GET_A_MODEL = Message("Use the model shipped with cxr-edge or one written by `python -m export`.")
+_INSTALL_AGAIN = Message("Install cxr-edge again.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +66,9 @@ def read_manifest(folder: Path) -> dict[str, str]:
     try:
         return {str(name): str(digest) for name, digest in json.loads(path.read_text()).items()}
     except (OSError, ValueError, AttributeError) as exc:
-        raise ModelError(f"{path} cannot be read ({exc}).", "Install cxr-edge again.") from exc
+        raise ModelError(
+            Message("{path} cannot be read ({why}).", path=path, why=exc), _INSTALL_AGAIN
+        ) from exc
 
 
 def read_model_file(path: Path, sha256: str = "", heatmaps: bool = False) -> ModelFile:
@@ -79,20 +83,26 @@ def read_model_file(path: Path, sha256: str = "", heatmaps: bool = False) -> Mod
         data = path.read_bytes()
     except OSError as exc:
         raise ModelError(
-            f"The model {path} cannot be read ({exc.strerror}).",
-            f"Check the path, or name one of {', '.join(shipped_models())}.",
+            Message("The model {path} cannot be read ({why}).", path=path, why=why(exc)),
+            Message("Check the path, or name one of {names}.", names=", ".join(shipped_models())),
         ) from exc
     found = hashlib.sha256(data).hexdigest()
     if not sha256 and path.absolute().parent == MODELS_FOLDER.absolute():
         sha256 = read_manifest(MODELS_FOLDER).get(path.name, "")
         if not sha256 and path.suffix == ".onnx":
             raise ModelError(
-                f"{path} is not in the manifest of the shipped models.", "Install cxr-edge again."
+                Message("{path} is not in the manifest of the shipped models.", path=path),
+                _INSTALL_AGAIN,
             )
     if sha256 and found != sha256:
         raise ModelError(
-            f"{path} was changed or damaged: its sha256 is {found}, not {sha256}.",
-            "Install it again from its source.",
+            Message(
+                "{path} was changed or damaged: its sha256 is {found}, not {sha256}.",
+                path=path,
+                found=found,
+                sha256=sha256,
+            ),
+            Message("Install it again from its source."),
         )
     if signature_path(path).is_file():
         from .signature import read_signature
@@ -106,9 +116,11 @@ def read_model_file(path: Path, sha256: str = "", heatmaps: bool = False) -> Mod
     try:
         metadata = _read_metadata(data)
     except (ValueError, IndexError) as exc:
-        raise ModelError(f"{path} is not a usable ONNX model ({exc}).", GET_A_MODEL) from exc
+        raise ModelError(
+            Message("{path} is not a usable ONNX model ({why}).", path=path, why=exc), GET_A_MODEL
+        ) from exc
     if METADATA_KEY not in metadata:
-        raise ModelError(f"The model {path} carries no model card.", GET_A_MODEL)
+        raise ModelError(Message("The model {path} carries no model card.", path=path), GET_A_MODEL)
     return ModelFile(
         path, data, found, ModelCard.from_json(metadata[METADATA_KEY]), metadata, heatmaps
     )

@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import ProgramError
+from .language import Message
 
 if TYPE_CHECKING:
     from .windows_dlls import Trouble
 
 logger = logging.getLogger(__name__)
 
-INSTALL_VISUAL_CPP = (
+INSTALL_VISUAL_CPP = Message(
     "Install Microsoft's Visual C++ runtime 2015-2022 "
     "(x64, https://aka.ms/vs/17/release/vc_redist.x64.exe)."
 )
-INSTALL_AGAIN = (
+INSTALL_AGAIN = Message(
     "Install cxr-edge again. Where a virus scanner has taken the file, have it leave out what "
     "`cxr-edge doctor` names."
 )
@@ -52,9 +53,13 @@ def not_loaded(
             logger.info("What is missing cannot be found out (%s).", of_pefile)
             found = []
         if found:
-            names = "; ".join(str(trouble) for trouble in found)
-            return ProgramError(f"A part of cxr-edge does not load: {names}.", next_step(found))
-    return ProgramError(f"A part of cxr-edge does not load ({said}).", INSTALL_AGAIN)
+            files = Message.joined((trouble.said for trouble in found), "; ")
+            return ProgramError(
+                Message("A part of cxr-edge does not load: {files}.", files=files), next_step(found)
+            )
+    return ProgramError(
+        Message("A part of cxr-edge does not load ({why}).", why=said), INSTALL_AGAIN
+    )
 
 
 def next_step(found: "Sequence[Trouble]") -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .errors import RecordError
+from .language import Message, why
 
 if TYPE_CHECKING:
     from .result import Result
@@ -150,7 +151,10 @@ class CsvRecord:
         self.path = path
         self._dialect = dialect
         if not path.parent.is_dir():
-            raise RecordError(f"There is no folder {path.parent}.", "Create it first.")
+            raise RecordError(
+                Message("There is no folder {folder}.", folder=path.parent),
+                Message("Create it first."),
+            )
         append_to(path, b"", dialect)  # finds out now whether it can be written
         self._mend()
 
@@ -167,9 +171,12 @@ class CsvRecord:
                 for record in records(file):
                     n_whole, last = n_whole + len(last), record
         except OSError as exc:
-            raise RecordError(f"{self.path} cannot be read ({exc.strerror}).") from exc
+            raise RecordError(
+                Message("{path} cannot be read ({why}).", path=self.path, why=why(exc)),
+                Message("Close it in other programs, and check permission."),
+            ) from exc
         if is_torn(last):
-            logger.warning("%s ended in a half-written row, now dropped.", self.path)
+            logger.warning(Message("%s ended in a half-written row, now dropped."), self.path)
             cut_to(self.path, n_whole)
 
 
@@ -233,7 +240,9 @@ def cut_zeros(path: Path, dialect: Dialect) -> int:
             if block:
                 break
     if end < size:
-        logger.warning("%s ended in zeros, as a power cut leaves them; they are dropped.", path)
+        logger.warning(
+            Message("%s ended in zeros, as a power cut leaves them; they are dropped."), path
+        )
         cut_to(path, end)
     return end
 
@@ -249,12 +258,18 @@ def refuse_other_header(path: Path, first: bytes, dialect: Dialect) -> None:
         same_bom = other.bom == first.startswith(_BOM)
         if bare.split(other.delimiter) == list(COLUMNS) and (same_bom or other.delimiter != ","):
             raise RecordError(
-                f"{path} was written with --csv-dialect {other.name}.",
-                "Use that dialect, or name another file; this one was left untouched.",
+                Message(
+                    "{path} was written with --csv-dialect {name}.", path=path, name=other.name
+                ),
+                Message("Use that dialect, or name another file; this one was left untouched."),
             )
     raise RecordError(
-        f"{path} is not a result file of this version: its first line is {text[:200]!r}.",
-        "Name another file, or move this one away; it was left untouched.",
+        Message(
+            "{path} is not a result file of this version: its first line is {line}.",
+            path=path,
+            line=repr(text[:200]),
+        ),
+        Message("Name another file, or move this one away; it was left untouched."),
     )
 
 
@@ -293,15 +308,15 @@ def refuse_inside(path: Path, folder: Path) -> None:
     """Raises RecordError where results would be written into a folder that is read."""
     if path.resolve().is_relative_to(folder.resolve()):
         raise RecordError(
-            f"{path} lies inside {folder}, which is being read.",
-            "Name a CSV file outside that folder.",
+            Message("{path} lies inside {folder}, which is being read.", path=path, folder=folder),
+            Message("Name a CSV file outside that folder."),
         )
 
 
 def cannot_be_written(path: Path, exc: OSError) -> RecordError:
     return RecordError(
-        f"{path} cannot be written ({exc.strerror}).",
-        "Close it in other programs, and check permission and free space.",
+        Message("{path} cannot be written ({why}).", path=path, why=why(exc)),
+        Message("Close it in other programs, and check permission and free space."),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Literal, TypeVar
 
 from .csv_view import midnight
 from .errors import LedgerError
+from .language import Message
 from .ledger import Failure, Ledger, Watcher
 from .watch.claim import is_held
 
@@ -115,19 +116,19 @@ def look(
         )
         for folder_id in folders
     }
-    places: dict[str, Path] = {"ledger": ledger.path.absolute().parent}
+    places: dict[str, Path] = {Message("ledger"): ledger.path.absolute().parent}
     for of_one in watchers.values():
         for watcher in of_one[:1]:
             if watcher.csv:
                 places[f"CSV {watcher.csv}"] = Path(watcher.csv).parent
             for name, place in (
-                ("heatmaps", watcher.heatmaps),
-                ("moved films", watcher.moved_to),
-                ("failed films", watcher.failed_to),
-                ("log", watcher.log),
+                (Message("heatmaps"), watcher.heatmaps),
+                (Message("moved films"), watcher.moved_to),
+                (Message("failed films"), watcher.failed_to),
+                (Message("log"), watcher.log),
             ):
                 if place:
-                    places[f"{name} {place}"] = Path(place)
+                    places[Message.joined((name, place))] = Path(place)
     # After the watchers' own words: one that starts takes its folder before it says so.
     held = answers(lambda path: is_held(path, ledger.path), folders.values())
     sizes = [
@@ -209,16 +210,25 @@ def of_folder(folder: Folder, limits: Limits, now: datetime) -> list[Trouble]:
         found.append(
             Trouble(
                 "warning",
-                f"{folder.n_rows} rows wait for {folder.csv} since {local(folder.rows_since)}.",
-                "Close it in other programs; the rows are in the ledger and come by themselves.",
+                Message(
+                    "{n} rows wait for {csv} since {time}.",
+                    n=folder.n_rows,
+                    csv=folder.csv,
+                    time=local(folder.rows_since),
+                ),
+                Message(
+                    "Close it in other programs; the rows are in the ledger and come by themselves."
+                ),
             )
         )
     if folder.n_waiting > limits.n_waiting:
         found.append(
             Trouble(
                 "warning",
-                f"{folder.n_waiting} films wait to be read.",
-                "If they do not become fewer, more workers or a faster model may be needed.",
+                Message("{n} films wait to be read.", n=folder.n_waiting),
+                Message(
+                    "If they do not become fewer, more workers or a faster model may be needed."
+                ),
             )
         )
     since = folder.last_done_at
@@ -232,8 +242,8 @@ def of_folder(folder: Folder, limits: Limits, now: datetime) -> list[Trouble]:
         found.append(
             Trouble(
                 "warning",
-                f"No film was read since {local(since)}.",
-                "See whether films still reach the folder.",
+                Message("No film was read since {time}.", time=local(since)),
+                Message("See whether films still reach the folder."),
             )
         )
     return found
@@ -243,15 +253,31 @@ def _of_watcher(folder: Folder, now: datetime) -> list[Trouble]:
     state, watcher = state_of(folder, now), folder.watcher
     if watcher is None:
         if state == "starting":
-            return [Trouble("warning", "A watcher is starting.", "Look again in a minute.")]
-        return [Trouble("critical", "Nobody watches it.", "Start cxr-edge watch, or its service.")]
+            return [
+                Trouble(
+                    "warning",
+                    Message("A watcher is starting."),
+                    Message("Look again in a minute."),
+                )
+            ]
+        return [
+            Trouble(
+                "critical",
+                Message("Nobody watches it."),
+                Message("Start cxr-edge watch, or its service."),
+            )
+        ]
     last_sign = local(watcher.beat_at)
     if state == "killed":
         return [
             Trouble(
                 "critical",
-                f"Its watcher, process {watcher.pid}, was killed or cut off after {last_sign}.",
-                "Start it again: it goes on where it was.",
+                Message(
+                    "Its watcher, process {pid}, was killed or cut off after {time}.",
+                    pid=watcher.pid,
+                    time=last_sign,
+                ),
+                Message("Start it again: it goes on where it was."),
             )
         ]
     found = []
@@ -259,18 +285,27 @@ def _of_watcher(folder: Folder, now: datetime) -> list[Trouble]:
         found.append(
             Trouble(
                 "critical",
-                f"Its watcher, process {watcher.pid}, hangs: it has said nothing since "
-                f"{last_sign}.",
-                "End that process and start it again: it goes on where it was.",
+                Message(
+                    "Its watcher, process {pid}, hangs: it has said nothing since {time}.",
+                    pid=watcher.pid,
+                    time=last_sign,
+                ),
+                Message("End that process and start it again: it goes on where it was."),
             )
         )
     elif _ago_s(watcher.beat_at, now) < -SILENT_S:
         found.append(
             Trouble(
                 "warning",
-                f"Its watcher's last sign is of {last_sign}, which is yet to come: the clock was "
-                "set back.",
-                f"Look again in a minute; if it is the same then, process {watcher.pid} hangs.",
+                Message(
+                    "Its watcher's last sign is of {time}, which is yet to come: the clock was set "
+                    "back.",
+                    time=last_sign,
+                ),
+                Message(
+                    "Look again in a minute; if it is the same then, process {pid} hangs.",
+                    pid=watcher.pid,
+                ),
             )
         )
     if watcher.trouble:
@@ -280,17 +315,21 @@ def _of_watcher(folder: Folder, now: datetime) -> list[Trouble]:
 
 def of_disk(disk: Disk) -> Trouble | None:
     """What of a disk needs a person."""
-    what = ", ".join(disk.holds)
+    what = Message.joined(disk.holds, ", ")
     if disk.free_bytes is None:
         return Trouble(
-            "warning", f"The disk for {what} is not there.", "Connect its disk or share again."
+            "warning",
+            Message("The disk for {what} is not there.", what=what),
+            Message("Connect its disk or share again."),
         )
     if disk.free_bytes >= LOW_BYTES:
         return None
     return Trouble(
         "critical" if disk.free_bytes < FULL_BYTES else "warning",
-        f"Only {disk.free_bytes / 1e6:.0f} MB are free for {what}.",
-        "Make room: until then films may wait.",
+        Message(
+            "Only {n_mb} MB are free for {what}.", n_mb=round(disk.free_bytes / 1e6), what=what
+        ),
+        Message("Make room: until then films may wait."),
     )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .language import Message
+
 # Sets of Windows' own functions, which are no files:
 # learn.microsoft.com/windows/win32/apiindex/windows-apisets
 _API_SETS = ("api-ms-", "ext-ms-")
@@ -29,9 +31,18 @@ class Trouble:
         """Whether it is part of Microsoft's Visual C++ runtime."""
         return self.name.lower().startswith(_VISUAL_CPP)
 
+    @property
+    def said(self) -> Message:
+        """What it is called and what is wrong with it."""
+        what = Message("{name} is missing", name=self.name)
+        if self.is_damaged:
+            what = Message("{name} is damaged", name=self.name)
+        if self.name == self.needed_by:
+            return what
+        return Message("{what}, which {other} needs", what=what, other=self.needed_by)
+
     def __str__(self) -> str:
-        said = f"{self.name} is {'damaged' if self.is_damaged else 'missing'}"
-        return said if self.name == self.needed_by else f"{said}, which {self.needed_by} needs"
+        return str(self.said)
 
 
 def troubles(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..language import _, told
 from ..starting import starting
 from .options import (
     EXIT_CODES,
@@ -79,7 +80,8 @@ def command(
 
         films = expand(paths)
         if not films:
-            raise click.UsageError(f"No radiograph in {', '.join(map(str, paths))}.")
+            none = _("No radiograph in {paths}.")
+            raise click.UsageError(none.format(paths=", ".join(map(str, paths))))
         record = _csv_record(csv_path, csv_dialect) if csv_path else None
         heatmaps = _heatmap_folder(heatmap_path, paths) if heatmap_path else None
         # Several films keep the cores busier than several threads on one film.
@@ -104,12 +106,14 @@ def command(
             counts[outcome(result)] += 1
             if bar:
                 bar.update(1)
-    click.echo(
-        f"{len(films)} radiographs: {', '.join(f'{n} {name}' for name, n in counts.items())}.\n"
-        f"{card.label} on {loaded.provider}, "
-        f"meant for {card.intended_use}.\n{NOT_FOR_DIAGNOSIS}",
-        err=True,
+    summary = _(
+        "{n} radiographs: {positive} positive, {negative} negative, {refused} refused, "
+        "{failed} failed."
+    ).format(n=len(films), **counts)
+    by = _("{model} on {provider}, meant for {use}.").format(
+        model=card.label, provider=loaded.provider, use=_(card.intended_use)
     )
+    click.echo(f"{summary}\n{by}\n{told(NOT_FOR_DIAGNOSIS)}", err=True)
     # Not a return, which would take the model apart.
     sys.exit(3 if counts["refused"] + counts["failed"] else 0)
 
@@ -138,4 +142,4 @@ def _heatmap_folder(path: Path, films: tuple[Path, ...]) -> "HeatmapFolder":
 
 def _progress(n_films: int) -> Any:
     """A bar on the error stream; click hides it where that is no terminal."""
-    return click.progressbar(length=n_films, label="Reading", file=sys.stderr)
+    return click.progressbar(length=n_films, label=_("Reading"), file=sys.stderr)

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..language import _, told
+from ..words import OUTCOMES, finding_told, reason_told
+
 if TYPE_CHECKING:
     from ..result import Result
 
@@ -20,11 +23,13 @@ def outcome(result: "Result") -> str:
 
 def described(result: "Result") -> str:
     """One line for a person."""
+    name, said = printable(result.source), told(OUTCOMES[outcome(result)])
     if not result.findings:
-        return f"{printable(result.source)}: {result.status}, {result.reason}"
+        return f"{name}: {said}, {printable(reason_told(result))}"
     leading = result.findings[0]
-    name = printable(result.source)
-    return f"{name}: {outcome(result)} for {leading.name}, score {leading.score}"
+    return _("{file}: {outcome} for {finding}, score {score}").format(
+        file=name, outcome=said, finding=finding_told(leading.name), score=leading.score
+    )
 
 
 def printable(path: Path | str) -> str:
@@ -37,19 +42,23 @@ def as_table(
     films: list[Path], findings: Iterable[str]
 ) -> Callable[[Iterable["Result"]], Iterator["Result"]]:
     """What prints a row per result as it comes."""
-    width = min(60, max(len("file"), *(len(printable(film)) for film in films)))
-    wide = max(len(name) for name in ("finding", *findings))
+    heads = [_("file"), _("finding"), _("score"), _("result")]
+    width = min(60, max(len(heads[0]), *(len(printable(film)) for film in films)))
+    wide = max(len(name) for name in (heads[1], *map(finding_told, findings)))
+    narrow = len(heads[2])
 
     def rows(results: Iterable["Result"]) -> Iterator["Result"]:
-        click.echo(f"{'file':{width}}  {'finding':{wide}}  score  result")
+        click.echo(f"{heads[0]:{width}}  {heads[1]:{wide}}  {heads[2]}  {heads[3]}")
         for result in results:
             name = printable(result.source)
             name = name if len(name) <= width else "..." + name[3 - width :]
             finding, score = "-", "-"
             if result.findings:
-                finding, score = result.findings[0].name, str(result.findings[0].score)
-            reason = f"  {result.reason}" if result.reason else ""
-            click.echo(f"{name:{width}}  {finding:{wide}}  {score:>5}  {outcome(result)}{reason}")
+                leading = result.findings[0]
+                finding, score = finding_told(leading.name), str(leading.score)
+            reason = f"  {printable(reason_told(result))}" if result.reason else ""
+            said = told(OUTCOMES[outcome(result)])
+            click.echo(f"{name:{width}}  {finding:{wide}}  {score:>{narrow}}  {said}{reason}")
             yield result
 
     return rows

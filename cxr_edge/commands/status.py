@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..language import Message, _, told
+from ..words import OUTCOMES
 from .options import NOT_FOR_DIAGNOSIS, json_option
 from .shown import printable
 
@@ -18,6 +20,13 @@ if TYPE_CHECKING:
     from ..ledger import Ledger
     from ..status import Disk, Folder, Status, Trouble
 
+_STATES = {
+    "watched": Message("watched"),
+    "starting": Message("starting"),
+    "hanging": Message("hanging"),
+    "killed": Message("killed"),
+    "stopped": Message("stopped"),
+}
 _EXIT_CODE = {"ok": 0, "warning": 1, "critical": 2}
 
 
@@ -108,11 +117,14 @@ def command(
         lines = [_first_line(status, of_folders, of_disks, verdict)]
         for folder, found in zip(status.folders, of_folders, strict=True):
             lines += ["", *_page(folder, found, now, names)]
-        lines += ["", f"ledger      {status.ledger}, {_size(status.ledger_bytes)}"]
+        rows = [(_("ledger"), f"{status.ledger}, {_size(status.ledger_bytes)}")]
         for disk in status.disks:
-            lines.append(f"free disk   {_free(disk)} for {', '.join(disk.holds)}")
+            free = _("{free} for {what}")
+            what = told(Message.joined(disk.holds, ", "))
+            rows.append((_("free disk"), free.format(free=_free(disk), what=what)))
+        lines += ["", *_aligned(rows)]
         lines += [_as_line(trouble) for trouble in of_disks]
-        click.echo(printable("\n".join([*lines, NOT_FOR_DIAGNOSIS])))
+        click.echo(printable("\n".join([*lines, told(NOT_FOR_DIAGNOSIS)])))
     sys.exit(_EXIT_CODE[verdict])
 
 
@@ -135,14 +147,20 @@ def _folders(ledger: "Ledger", chosen: Path | None) -> dict[int, Path]:
 
     known = dict(ledger.folders())
     if not known:
-        raise LedgerError(f"The ledger {ledger.path} knows no folder.", "Start cxr-edge watch.")
+        raise LedgerError(
+            Message("The ledger {path} knows no folder.", path=ledger.path),
+            Message("Start cxr-edge watch."),
+        )
     if chosen is None:
         return known
     meant = {os.path.normcase(path) for path in (chosen.absolute(), chosen.resolve())}
     found = {number: path for number, path in known.items() if os.path.normcase(path) in meant}
     if not found:
         names = ", ".join(map(str, known.values()))
-        raise LedgerError(f"The ledger {ledger.path} knows no folder {chosen}.", f"It has {names}.")
+        raise LedgerError(
+            Message("The ledger {path} knows no folder {folder}.", path=ledger.path, folder=chosen),
+            Message("It has {names}.", names=names),
+        )
     return found
 
 
@@ -151,7 +169,7 @@ def _show_error(exc: "LedgerError", as_json: bool) -> None:
         trouble = {"level": "critical", "says": exc.message, "next_step": exc.next_step}
         click.echo(json.dumps({"verdict": "critical", "troubles": [trouble]}, indent=1))
     else:
-        click.echo(printable(f"CRITICAL: {exc}"))
+        click.echo(printable(f"CRITICAL: {told(exc)}"))
 
 
 def _first_line(
@@ -161,56 +179,87 @@ def _first_line(
     if verdict == "ok":
         n_waiting = sum(folder.n_waiting for folder in status.folders)
         n_done = sum(sum(folder.today.values()) for folder in status.folders)
-        watched = " and ".join(str(folder.path) for folder in status.folders[:2])
+        watched = ", ".join(str(folder.path) for folder in status.folders[:2])
         if len(status.folders) > 2:
-            watched = f"{len(status.folders)} folders"
-        return f"OK: {watched} watched, {n_waiting} films wait, {n_done} done today."
+            watched = _("{n} folders").format(n=len(status.folders))
+        well = _("{folders} watched, {n_waiting} films wait, {n_done} done today.")
+        return f"OK: {well.format(folders=watched, n_waiting=n_waiting, n_done=n_done)}"
     said = [
-        f"{folder.path}: {trouble.says}"
+        f"{folder.path}: {told(trouble.says)}"
         for folder, found in zip(status.folders, of_folders, strict=True)
         for trouble in found
         if trouble.level == verdict
     ]
-    said += [trouble.says for trouble in of_disks if trouble.level == verdict]
-    more = f" ({len(said) - 1} more)" if len(said) > 1 else ""
+    said += [told(trouble.says) for trouble in of_disks if trouble.level == verdict]
+    more = " " + _("({n} more)").format(n=len(said) - 1) if len(said) > 1 else ""
     return f"{verdict.upper()}: {said[0]}{more}"
 
 
 def _page(folder: "Folder", found: "list[Trouble]", now: datetime, names: bool) -> list[str]:
     from ..status import local, state_of
 
-    lines = [str(folder.path)]
+    rows = []
     for number, watcher in enumerate(folder.watchers):
-        state = state_of(folder, now) if number == 0 else "shares it"
-        lines += [
-            f"  {state:9} process {watcher.pid} on {watcher.host}, started "
-            f"{local(watcher.started_at)}, last sign {local(watcher.beat_at)}",
-            f"  model     {watcher.model}, {watcher.model_sha256[:12]}, {watcher.provider}, "
-            f"cxr-edge {watcher.version}",
+        process = _("process {pid} on {host}, started {started}, last sign {heard}")
+        rows += [
+            (
+                told(_STATES[state_of(folder, now)]) if number == 0 else _("shares it"),
+                process.format(
+                    pid=watcher.pid,
+                    host=watcher.host,
+                    started=local(watcher.started_at),
+                    heard=local(watcher.beat_at),
+                ),
+            ),
+            (
+                _("model"),
+                f"{watcher.model}, {watcher.model_sha256[:12]}, {watcher.provider}, "
+                f"cxr-edge {watcher.version}",
+            ),
         ]
     if not folder.watchers:
-        lines.append(f"  {state_of(folder, now)}")
-    lines.append(
-        f"  waiting   {folder.n_waiting} films (in the ledger {folder.n_seen} seen, "
-        f"{folder.n_settled} settled), {folder.n_put_off} of them put off"
+        rows.append((told(_STATES[state_of(folder, now)]), ""))
+    waiting = _("{n} films (in the ledger {seen} seen, {settled} settled), {put_off} put off")
+    rows.append(
+        (
+            _("waiting"),
+            waiting.format(
+                n=folder.n_waiting,
+                seen=folder.n_seen,
+                settled=folder.n_settled,
+                put_off=folder.n_put_off,
+            ),
+        )
     )
     if folder.csv is not None:
-        lines.append(f"  CSV       {folder.csv}, {folder.n_rows} rows wait for it")
+        wait = _("{csv}, {n} rows wait for it")
+        rows.append(("CSV", wait.format(csv=folder.csv, n=folder.n_rows)))
     if folder.n_read:
-        lines.append(f"  unwritten {folder.n_read} films read, not yet in the CSV or put away")
-    today = ", ".join(f"{number} {outcome}" for outcome, number in folder.today.items())
-    lines.append(f"  today     {today}; {folder.n_copies} copies")
+        unwritten = _("{n} films read, not yet in the CSV or put away")
+        rows.append((_("unwritten"), unwritten.format(n=folder.n_read)))
+    today = _(
+        "{positive} positive, {negative} negative, {refused} refused, {failed} failed; "
+        "{n_copies} copies"
+    )
+    counts = dict.fromkeys(OUTCOMES, 0) | dict(folder.today)
+    rows.append((_("today"), today.format(**counts, n_copies=folder.n_copies)))
     if folder.last_done_at is not None:
-        lines.append(f"  last film {local(folder.last_done_at)}")
+        rows.append((_("last film"), local(folder.last_done_at)))
     if (failure := folder.last_failure) is not None:
         name = f", {failure.name}" if names else ""
-        lines.append(f"  last error {failure.code}, {local(failure.at)}{name}")
-    return lines + [f"  {_as_line(trouble)}" for trouble in found]
+        rows.append((_("last error"), f"{failure.code}, {local(failure.at)}{name}"))
+    lines = [*_aligned(rows), *map(_as_line, found)]
+    return [str(folder.path), *(f"  {line}" for line in lines)]
+
+
+def _aligned(rows: list[tuple[str, str]]) -> list[str]:
+    wide = max(len(name) for name, _said in rows)
+    return [f"{name:{wide}} {said}".rstrip() for name, said in rows]
 
 
 def _as_line(trouble: "Trouble") -> str:
-    next_step = f" -> {trouble.next_step}" if trouble.next_step else ""
-    return f"{trouble.level.upper()}: {trouble.says}{next_step}"
+    next_step = f" -> {told(trouble.next_step)}" if trouble.next_step else ""
+    return f"{trouble.level.upper()}: {told(trouble.says)}{next_step}"
 
 
 def _size(n_bytes: int) -> str:
@@ -218,7 +267,7 @@ def _size(n_bytes: int) -> str:
 
 
 def _free(disk: "Disk") -> str:
-    return "not known" if disk.free_bytes is None else f"{disk.free_bytes / 1e9:.1f} GB"
+    return _("not known") if disk.free_bytes is None else f"{disk.free_bytes / 1e9:.1f} GB"
 
 
 def _as_data(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..language import Message, _, told
 from .options import (
     EXIT_CODES,
     NOT_FOR_DIAGNOSIS,
@@ -223,13 +224,17 @@ def run(
             view = CsvView(csv.path, settings.folder, ledger, DIALECTS[csv.dialect], rotate)
             view.check()
         if check:
-            click.echo("Everything is right to start.", err=True)
+            click.echo(_("Everything is right to start."), err=True)
             return 0
         click.echo(
             instructions
-            or f"Watching {printable(settings.folder)}, writing "
-            f"{printable(csv.path or ledger.path)}. "
-            f"{model.card.label} on {model.provider}. Ctrl-C to stop.\n{NOT_FOR_DIAGNOSIS}",
+            or _("Watching {folder}, writing {csv}. {model} on {provider}. Ctrl-C to stop.").format(
+                folder=printable(settings.folder),
+                csv=printable(csv.path or ledger.path),
+                model=model.card.label,
+                provider=model.provider,
+            )
+            + f"\n{told(NOT_FOR_DIAGNOSIS)}",
             err=True,
         )
 
@@ -297,9 +302,16 @@ def run(
         notify("STOPPING=1")
         ledger.forget_watcher(watch.owner)
         n_waiting = watch.n_waiting
-        click.echo(f"Stopped. {teller.n_read} read, {n_waiting} wait.", err=True)
+        click.echo(
+            _("Stopped. {n_read} read, {n_waiting} wait.").format(
+                n_read=teller.n_read, n_waiting=n_waiting
+            ),
+            err=True,
+        )
         if watch.trouble:
-            raise RecordError(watch.trouble, "What is in the ledger comes with the next start.")
+            raise RecordError(
+                watch.trouble, Message("What is in the ledger comes with the next start.")
+            )
     return 0
 
 
@@ -431,8 +443,8 @@ class _Teller:
         if how.repeated:
             return
         if how.copy_of is not None:
-            name = printable(result.source)
-            _tell(f"{name}: the same film as {printable(how.copy_of)}, recorded there")
+            copy = _("{file}: the same film as {other}, recorded there")
+            _tell(copy.format(file=printable(result.source), other=printable(how.copy_of)))
             return
         _tell(described(result))
         positive = [finding.name for finding in result.findings if finding.positive]
@@ -457,9 +469,14 @@ class _Teller:
         self._n_said, self._since_s = self.n_read, now_s
         if n_new and n_waiting > n_new:  # else it is done before this would be read
             per_s = n_new / took_s
+            progress = _("{n_read} read, {n_waiting} wait: {per_s} films/s, {left_min} min left.")
             _tell(
-                f"{self.n_read} read, {n_waiting} wait: {per_s:.1f} films/s, "
-                f"{n_waiting / per_s / 60:.0f} min left.",
+                progress.format(
+                    n_read=self.n_read,
+                    n_waiting=n_waiting,
+                    per_s=f"{per_s:.1f}",
+                    left_min=f"{n_waiting / per_s / 60:.0f}",
+                ),
                 err=True,
             )
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from ..errors import LedgerError
+from ..language import Message, why
 from .schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
 
 # Another process holds the ledger for as long as a row takes to reach a slow share.
@@ -42,7 +43,10 @@ class Database:
         if not read_only:
             _make_folder(path.parent)
         elif not path.exists():
-            raise LedgerError(f"There is no ledger {path}.", "Start cxr-edge watch first.")
+            raise LedgerError(
+                Message("There is no ledger {path}.", path=path),
+                Message("Start cxr-edge watch first."),
+            )
         uri = f"{_uri(path.absolute())}?mode={'ro' if read_only else 'rwc'}"
         with translated(path):
             self._db = sqlite3.connect(
@@ -207,7 +211,8 @@ def _refuse_foreign(path: Path) -> None:
         return
     except OSError as exc:
         raise LedgerError(
-            f"The ledger {path} cannot be read ({exc.strerror}).", "Check permission and the disk."
+            Message("The ledger {path} cannot be read ({why}).", path=path, why=why(exc)),
+            Message("Check permission and the disk."),
         ) from exc
     if not header:
         return
@@ -218,14 +223,19 @@ def _refuse_foreign(path: Path) -> None:
     is_ours = application == APPLICATION_ID or not (application or version or schema)
     if header[:16] != b"SQLite format 3\0" or not is_ours:
         raise LedgerError(
-            f"{path} is not a ledger of cxr-edge.",
-            "Name another file; this one was left untouched.",
+            Message("{path} is not a ledger of cxr-edge.", path=path),
+            Message("Name another file; this one was left untouched."),
         )
     if version > SCHEMA_VERSION:
         raise LedgerError(
-            f"The ledger {path} has schema version {version}; this cxr-edge knows versions up to "
-            f"{SCHEMA_VERSION}.",
-            "Install the newer cxr-edge again; the ledger was left untouched.",
+            Message(
+                "The ledger {path} has schema version {version}; this cxr-edge knows versions up "
+                "to {known}.",
+                path=path,
+                version=version,
+                known=SCHEMA_VERSION,
+            ),
+            Message("Install the newer cxr-edge again; the ledger was left untouched."),
         )
 
 
@@ -234,8 +244,10 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise LedgerError(
-            f"The ledger's folder {folder} cannot be made ({exc.strerror}).",
-            "Check permission and free space, or name another place with --ledger.",
+            Message(
+                "The ledger's folder {folder} cannot be made ({why}).", folder=folder, why=why(exc)
+            ),
+            Message("Check permission and free space, or name another place with --ledger."),
         ) from exc
 
 
@@ -245,7 +257,9 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as exc:
         if "malformed" in str(exc) or "not a database" in str(exc):
-            next_step = "Restore it from a backup, or name another with --ledger."
+            next_step = Message("Restore it from a backup, or name another with --ledger.")
         else:
-            next_step = "Check free space and permission, and whether the disk is there."
-        raise LedgerError(f"The ledger {path} cannot be used ({exc}).", next_step) from exc
+            next_step = Message("Check free space and permission, and whether the disk is there.")
+        raise LedgerError(
+            Message("The ledger {path} cannot be used ({why}).", path=path, why=exc), next_step
+        ) from exc

@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Self
 
 from ..errors import BusyError, LedgerError
+from ..language import Message, why
 from ..strict import from_data
 
 logger = logging.getLogger(__name__)
@@ -96,7 +97,10 @@ class Claim:
             self._me = _myself(_ledger_id(self.ledger_path), self.shared)
         except OSError as exc:
             raise LedgerError(
-                f"{self.ledger_path.parent} cannot be made ({exc.strerror}).", "Check permission."
+                Message(
+                    "{folder} cannot be made ({why}).", folder=self.ledger_path.parent, why=why(exc)
+                ),
+                Message("Check permission."),
             ) from exc
         lock_path = _lock_path(self.folder, self.ledger_path)
         self._lock = _lock(lock_path, self.shared, LOCK_TIMEOUT_S)
@@ -183,20 +187,32 @@ class Claim:
         return beacon if is_alive(beacon, self._me, age_s, birth_of) else None
 
     def _busy(self, other: Beacon | None, *, same_ledger: bool) -> BusyError:
-        who = "another cxr-edge"
+        who = Message("another cxr-edge")
         # Of several that share, the last one's name may have outlived it.
         if other and (not same_ledger or birth_of(other.pid) == other.birth):
-            who += f" (process {other.pid} on {other.host}, since {other.since})"
+            who = Message(
+                "another cxr-edge (process {pid} on {host}, since {since})",
+                pid=other.pid,
+                host=other.host,
+                since=other.since,
+            )
         if not same_ledger:
             return BusyError(
-                f"{self.folder} is already watched by {who}, with another ledger.",
-                "Stop that one first: only watchers with the same ledger, on one machine, can "
-                "share the work of a folder. Of one that has crashed on another machine nothing "
-                f"is left after {SILENT_S:.0f} s.",
+                Message(
+                    "{folder} is already watched by {who}, with another ledger.",
+                    folder=self.folder,
+                    who=who,
+                ),
+                Message(
+                    "Stop that one first: only watchers with the same ledger, on one machine, can "
+                    "share the work of a folder. Of one that has crashed on another machine "
+                    "nothing is left after {seconds} s.",
+                    seconds=round(SILENT_S),
+                ),
             )
         return BusyError(
-            f"{self.folder} is already watched by {who}.",
-            "Stop that one first, or start every watcher of this folder with --share.",
+            Message("{folder} is already watched by {who}.", folder=self.folder, who=who),
+            Message("Stop that one first, or start every watcher of this folder with --share."),
         )
 
 
@@ -326,8 +342,10 @@ def _lock(path: Path, shared: bool, timeout_s: float) -> sqlite3.Connection | No
         if getattr(exc, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
             return None
         raise LedgerError(
-            f"The lock beside the ledger, {path}, cannot be used ({exc}).",
-            "Check permission to write in that folder.",
+            Message(
+                "The lock beside the ledger, {path}, cannot be used ({why}).", path=path, why=exc
+            ),
+            Message("Check permission to write in that folder."),
         ) from exc
     return lock
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..errors import LedgerError, RecordError
+from ..language import Message, sentence, why
 from ..ledger import DONE, STATE_OF_STATUS, Ledger, Recorded, Unfinished, Watcher
 from ..result import Result
 from .afterwards import Afterwards
@@ -163,7 +164,7 @@ class Watch:
     @property
     def trouble(self) -> str:
         """What keeps it from its work; "" if nothing does."""
-        return " ".join(text for what, text in self._troubles.items() if what != "links")
+        return Message.joined(text for what, text in self._troubles.items() if what != "links")
 
     def passed_over(self, path: Path, look: Look) -> bool:
         """Whether a scan need not tell of the file: it is being read, or waits for its next try."""
@@ -242,9 +243,9 @@ class Watch:
             # A share that drops comes back; until then there is nothing to read.
             except OSError as exc:
                 self._folder_away = True
-                self._say("folder", f"The folder cannot be listed ({exc.strerror}).")
+                self._say("folder", Message("The folder cannot be listed ({why}).", why=why(exc)))
             except LedgerError as exc:
-                self._say("ledger", str(exc))
+                self._say("ledger", sentence(exc))
         # What the last scan left out is looked for when half of what it found is done.
         hungry = self._n_left > 0 and len(self._films) < MAX_CANDIDATES // 2
         if self._scanning is None and (hungry or now_s >= self._scan_due_s):
@@ -252,7 +253,12 @@ class Watch:
             self._scanning = self.executor.submit(self.scanner.scan)
             self._scanning.add_done_callback(lambda _: self.wake())
         elif self._scanning is not None and now_s - self._scan_started_s > _NO_ANSWER_S:
-            self._say("folder", f"The folder has not answered for {_NO_ANSWER_S:.0f} s.")
+            self._say(
+                "folder",
+                Message(
+                    "The folder has not answered for {seconds} s.", seconds=round(_NO_ANSWER_S)
+                ),
+            )
 
     def _take(self, scan: Scan, now_s: float) -> None:
         self._say("folder", "")
@@ -262,7 +268,8 @@ class Watch:
         pause_s = scan.took_s * (1 / _SCANNING_SHARE - 1)
         self._scan_due_s = now_s + max(self.settings.poll_interval_s, pause_s)
         self._n_left = scan.n_candidates - len(scan.candidates)
-        self._say("links", f"{scan.n_links} links are not followed." if scan.n_links else "")
+        links = Message("{n} links are not followed.", n=scan.n_links)
+        self._say("links", links if scan.n_links else "")
         for candidate in scan.candidates:
             self._found(candidate, now_s)
         # What the scan does not see is gone, or is seen by a later one.
@@ -291,7 +298,7 @@ class Watch:
                 if candidate is not None and not candidate.has_answer:
                     self._found(candidate, now_s)
         except LedgerError as exc:  # the next scan sees them too
-            self._say("ledger", str(exc))
+            self._say("ledger", sentence(exc))
 
     def _found(self, candidate: Candidate, now_s: float) -> None:
         path, look = candidate.path, candidate.look
@@ -339,7 +346,7 @@ class Watch:
                 del self._undrawn[0]
             self._say("heatmaps", "")
         except RecordError as exc:
-            self._say("heatmaps", str(exc))
+            self._say("heatmaps", sentence(exc))
             self._heatmaps_due_s = now_s + 5.0
 
     def _commit(self, now_s: float, feeding: bool) -> None:
@@ -365,7 +372,7 @@ class Watch:
                     if not self.ledger.take(file_id, film.look, self.owner, now_s, _LEASE_S):
                         refused.add(path)  # another watcher reads it
         except LedgerError as exc:
-            self._say("ledger", str(exc))
+            self._say("ledger", sentence(exc))
             self._ledger_due_s = now_s + 1.0
             for path in taken:
                 self._films[path].stage = _PUT_OFF
@@ -459,7 +466,8 @@ class Watch:
         try:
             n_rows = self.view.fill(limit) if self.view is not None else 0
         except RecordError as exc:
-            self._say("csv", f"{exc} The rows wait in the ledger.")
+            wait = Message("The rows wait in the ledger.")
+            self._say("csv", Message.joined((sentence(exc), wait)))
             self._fill_wait_s = min(30.0, max(1.0, 2 * self._fill_wait_s))
             self._fill_due_s = now_s + self._fill_wait_s
             return
@@ -487,7 +495,7 @@ class Watch:
                 self.ledger.finish_in_place(self._folder_id, through_id, self._staying)
             self._finishing = len(self._staying) < 3 and self._move_some(through_id)
         except LedgerError as exc:
-            self._say("ledger", str(exc))
+            self._say("ledger", sentence(exc))
 
     def _through_id(self) -> int:
         if self.view is None or self.settings.csv.path is None:
@@ -507,7 +515,9 @@ class Watch:
             except _NotSeenYetError:
                 continue
             except OSError as exc:
-                trouble = f"Film {film.file_id} cannot be put away ({exc.strerror})."
+                trouble = Message(
+                    "Film {number} cannot be put away ({why}).", number=film.file_id, why=why(exc)
+                )
         if films:
             self._say("afterwards", trouble)
         with self.ledger.transaction():
@@ -554,7 +564,7 @@ class Watch:
                 self._retention_due_s = now_s + _RETENTION_S
                 remove_old(self.settings, self.ledger, self.wall())
         except LedgerError as exc:
-            self._say("ledger", str(exc))
+            self._say("ledger", sentence(exc))
         self.told.beat(self.n_waiting)
 
     def _say(self, what: str, trouble: str) -> None:
@@ -565,7 +575,7 @@ class Watch:
             logger.warning("%s", trouble)
         elif before and not trouble:
             del self._troubles[what]
-            logger.info("No longer: %s", before)
+            logger.info(Message("No longer: %s"), before)
 
 
 class _NotSeenYetError(Exception):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import LedgerError, SettingsError
+from ..language import Message
 
 Place = Literal["local", "share", "mapped drive"]
 
@@ -67,9 +68,15 @@ def refuse_ledger_on_share(path: Path, mountinfo: bytes | None = None) -> None:
     """Raises LedgerError where the ledger would lie on a share."""
     if kind_of(path, mountinfo) != "local":
         raise LedgerError(
-            f"The ledger cannot lie on a share ({path}): its write-ahead log needs memory that "
-            "only processes of one machine have in common (https://sqlite.org/wal.html).",
-            "Put the ledger on a disk of this machine; the folder and the CSV may lie on shares.",
+            Message(
+                "The ledger cannot lie on a share ({path}): its write-ahead log needs memory that "
+                "only processes of one machine have in common (https://sqlite.org/wal.html).",
+                path=path,
+            ),
+            Message(
+                "Put the ledger on a disk of this machine; the folder and the CSV may lie on "
+                "shares."
+            ),
         )
 
 

@@ -1,0 +1,79 @@
+"""What a person is told for the words that programs go by: codes, outcomes, findings."""
+
+from typing import TYPE_CHECKING
+
+from .language import Message, _, told
+
+if TYPE_CHECKING:
+    from .result import Result
+
+OUTCOMES = {
+    "positive": Message("positive"),
+    "negative": Message("negative"),
+    "refused": Message("refused"),
+    "failed": Message("failed"),
+}
+
+# What a code at the start of `reason` means, whatever else the reason says.
+REASONS = {
+    "blank": Message("The image is blank or nearly so. Check the exposure and the export."),
+    "colour": Message("The image is in colour; a radiograph is greyscale. Export it again."),
+    "corrupt": Message("The image is damaged or cut short. Copy the file again."),
+    "empty": Message("The file is empty. Copy it again."),
+    "file_too_large": Message("The file is too large. Export the radiograph again."),
+    "internal_error": Message("A fault of this program. Please report it."),
+    "invalid_pixels": Message("Some pixels are not numbers. Export the radiograph again."),
+    "io_error": Message("The file could not be read. Check the disk, and copy the file again."),
+    "lateral": Message("This is a lateral view. Send the frontal view (PA or AP)."),
+    "missing": Message("There is no such file. Check the path, and whether the disk is connected."),
+    "no_permission": Message("You may not open this file. Ask for the right to read it."),
+    "no_reader": Message("Reading could not begin. Check free memory and the virus scanner."),
+    "not_a_file": Message("This is a folder or a device that cannot be read."),
+    "not_a_radiograph": Message("This is not a radiograph. Send chest radiographs only."),
+    "odd_shape": Message("This cannot be a whole chest radiograph. Export the whole one."),
+    "out_of_memory": Message("This PC has too little memory for the file. Close other programs."),
+    "reader_crashed": Message("Reading this image failed. Export the radiograph again."),
+    "several_frames": Message("The file holds several images. Export one radiograph per file."),
+    "stalled": Message("The disk or share does not answer. It is tried again."),
+    "stopped": Message("The reading was ended from outside. It is read again."),
+    "too_many_pixels": Message("The image is too large. Export the radiograph again."),
+    "too_small": Message("The image is too small. Export it at full size, not as a thumbnail."),
+    "took_too_long": Message("Reading took too long. Export the radiograph again."),
+    "unsupported_format": Message("This kind of file is not read here. Export JPEG, PNG or DICOM."),
+}
+
+# Of the shipped models, and of others that are trained by the recipes.
+FINDINGS = (
+    Message("COVID-19"),
+    Message("bacterial pneumonia"),
+    Message("lung opacity"),
+    Message("no finding"),
+    Message("pneumonia"),
+    Message("tuberculosis"),
+    Message("viral pneumonia"),
+)
+INTENDED_USES = (
+    Message(
+        "frontal chest radiographs of children of 1 to 5 years, to point out possible pneumonia; "
+        "research and education only, not for diagnosis"
+    ),
+    Message(
+        "frontal chest radiographs, to study how findings are told apart where the source predicts "
+        "the label: its pneumonia films are of children of 1 to 5 years, its COVID-19 films of "
+        "adults, and outside these sources its answers are not to be relied on; research and "
+        "education only, not for diagnosis"
+    ),
+)
+
+
+def finding_told(name: str) -> str:
+    """A finding of a model card; one that no catalog has stays as it is."""
+    return _(name)
+
+
+def reason_told(result: "Result") -> str:
+    """Why there is no answer: the code and what it means, or in English the whole reason, which
+    tells more."""
+    meaning = REASONS.get(result.code, "")
+    meant = told(meaning)
+    return result.reason if meant == meaning else f"{result.code}: {meant}"

@@ -1,0 +1,280 @@
+"""People are spoken to in their own language; programs are not."""
+
+import ast
+import copy
+import csv
+import gettext
+import io
+import json
+import logging
+import pickle
+import re
+from pathlib import Path
+from string import Formatter
+
+import pytest
+from babel.messages.catalog import Catalog
+from babel.messages.extract import extract_from_dir
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from click.testing import CliRunner
+
+from cxr_edge import language
+from cxr_edge.cli import cli
+from cxr_edge.commands.shown import described
+from cxr_edge.errors import RecordError
+from cxr_edge.language import (
+    CATALOGS,
+    DOMAIN,
+    ConsoleFormatter,
+    Message,
+    languages,
+    posix_language,
+    sentence,
+    told,
+)
+from cxr_edge.model import load_model, shipped_models
+from cxr_edge.reading import predict_result
+from cxr_edge.watch.logs import JsonLine
+from cxr_edge.words import FINDINGS, INTENDED_USES, REASONS
+from tests.conftest import BROKEN, ROOT, make_film
+
+SOURCE = ROOT / "cxr_edge"
+
+
+@pytest.fixture
+def speak(monkeypatch):
+    """Have the person speak a language."""
+
+    def chosen(name: str) -> None:
+        monkeypatch.setenv("CXR_EDGE_LANGUAGE", name)
+        language._translate.cache_clear()
+
+    yield chosen
+    monkeypatch.undo()
+    language._translate.cache_clear()
+
+
+def catalog(name: str) -> Catalog:
+    with (CATALOGS / name / "LC_MESSAGES" / f"{DOMAIN}.po").open("rb") as file:
+        return read_po(file, locale=name, domain=DOMAIN)
+
+
+@pytest.fixture(scope="module")
+def messages() -> set[str]:
+    """Every text of the source that a person may be told."""
+    keywords = {"_": None, "Message": None}
+    return {found[2] for found in extract_from_dir(str(SOURCE), keywords=keywords)}
+
+
+def fields(text: str) -> list[str]:
+    """What stands for facts in a text, in any order."""
+    named = [name for _, name, _, _ in Formatter().parse(text) if name is not None]
+    return sorted(named + re.findall(r"%\w", text))
+
+
+def test_there_are_the_languages_of_the_clinics():
+    assert {"es", "fr", "pt"} <= set(languages())
+
+
+@pytest.mark.parametrize("name", languages())
+def test_every_message_is_translated_and_nothing_else(name, messages):
+    found = {entry.id: entry for entry in catalog(name) if entry.id}
+    assert messages - found.keys() == set(), "not in the catalog"
+    assert found.keys() - messages == set(), "no longer said"
+    assert [entry.id for entry in found.values() if entry.fuzzy or not entry.string] == []
+
+
+@pytest.mark.parametrize("name", languages())
+def test_a_translation_holds_the_same_facts(name):
+    for entry in catalog(name):
+        if entry.id:
+            assert fields(entry.string) == fields(entry.id), entry.id
+
+
+@pytest.mark.parametrize("name", languages())
+def test_what_is_shipped_is_made_of_what_translators_edit(name):
+    made = io.BytesIO()
+    write_mo(made, catalog(name))
+    made.seek(0)
+    with (CATALOGS / name / "LC_MESSAGES" / f"{DOMAIN}.mo").open("rb") as file:
+        shipped = gettext.GNUTranslations(file)._catalog
+    # The entry without a name says when it was made.
+    assert shipped | {"": ""} == gettext.GNUTranslations(made)._catalog | {"": ""}
+
+
+def test_every_message_can_be_extracted():
+    """What is handed over by a variable is in no catalog, unless it is listed somewhere."""
+    given = {"_": set(), "Message": set()}
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                first = node.args[0] if node.args else None
+                if node.func.id in given and not isinstance(first, ast.Constant):
+                    given[node.func.id].add((path.stem, ast.unparse(node)))
+    assert given == {
+        "Message": {("language", "Message(error.strerror or type(error).__name__)")},
+        "_": {
+            ("language", "_(said)"),
+            ("language", "_(said.template)"),
+            ("predict", "_(card.intended_use)"),
+            ("words", "_(name)"),
+        },
+    }
+
+
+def test_every_code_has_its_plain_words():
+    raised = {"internal_error"}
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in ("UnreadableError", "RefusedError")
+            ):
+                raised.add(ast.literal_eval(node.args[0]))
+    assert raised == REASONS.keys()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = [line for line in readme.splitlines() if line.startswith(("| `refused`", "| `failed`"))]
+    told_of = {code for line in lines for code in re.findall(r"`(\w+)`", line.split("|")[3])}
+    assert len(lines) == 2
+    assert told_of - {"watch"} <= REASONS.keys()
+
+
+@pytest.mark.parametrize("name", shipped_models())
+def test_what_the_shipped_models_say_is_translated(name):
+    card = load_model(SOURCE / "models" / f"{name}.onnx", "cpu", threads=1).card
+    assert set(card.findings) <= set(FINDINGS)
+    assert card.intended_use in INTENDED_USES
+
+
+@pytest.mark.parametrize(
+    ("environment", "found"),
+    [
+        ({}, "en"),
+        ({"LANG": "C.UTF-8"}, "en"),
+        ({"LANG": "fr_CA.UTF-8"}, "fr"),
+        ({"LANG": "pt_MZ"}, "pt"),
+        ({"LANG": "sw_TZ.UTF-8"}, "sw"),
+        ({"LANG": "fr_FR", "LC_MESSAGES": "es_BO.UTF-8"}, "es"),
+        ({"LANG": "fr_FR", "LC_MESSAGES": "es_BO", "LC_ALL": "pt_AO"}, "pt"),
+        ({"LANG": "de_CH.UTF-8", "LANGUAGE": "rm:fr:de"}, "fr"),
+        ({"LANG": "en_ZA.UTF-8", "LANGUAGE": "en_ZA:en:fr"}, "en"),
+        ({"LANG": "fr_FR", "LANGUAGE": ""}, "fr"),
+        ({"LANG": "fr_FR", "LC_ALL": "C", "LANGUAGE": "fr"}, "en"),
+    ],
+)
+def test_the_system_names_the_language(environment, found):
+    assert posix_language(environment) == found
+
+
+@pytest.mark.parametrize("name", ["fr", "fr_CD", "FR-ca"])
+def test_the_person_may_name_it(speak, name):
+    speak(name)
+    assert language.language() == "fr"
+    assert told(Message("Install cxr-edge again.")) == "Réinstallez cxr-edge."
+
+
+@pytest.mark.parametrize("name", ["en", "sw", "C", "../../etc"])
+def test_without_a_catalog_it_is_english(speak, name):
+    speak(name)
+    assert told(Message("Install cxr-edge again.")) == "Install cxr-edge again."
+
+
+def test_a_message_is_english_wherever_it_is_text(speak):
+    speak("fr")
+    message = Message("There is no folder {folder}.", folder=Path("/a {b}"))
+    assert message == f"There is no folder {Path('/a {b}')}."
+    assert json.loads(json.dumps(message)) == message
+    assert told(message) == f"Le dossier {Path('/a {b}')} n'existe pas."
+    for same in (copy.deepcopy(message), pickle.loads(pickle.dumps(message))):
+        assert told(same) == told(message)
+
+
+def test_what_is_in_a_message_is_translated_too(speak):
+    speak("es")
+    full = language.why(OSError(28, "No space left on device"))
+    error = RecordError(
+        Message("{path} cannot be written ({why}).", path="r.csv", why=full),
+        Message("Check permission and free space."),
+    )
+    spanish = (
+        "No se puede escribir r.csv (el disco está lleno). "
+        "Compruebe los permisos y el espacio libre."
+    )
+    assert str(error).startswith("r.csv cannot be written (No space left on device).")
+    assert told(error) == spanish
+    both = Message.joined((sentence(error), "", Message("The rows wait in the ledger.")))
+    assert told(both) == f"{spanish} Las filas esperan en el registro."
+    assert both == f"{error} The rows wait in the ledger."
+
+
+def test_text_that_no_catalog_has_stays_as_it_is(speak):
+    speak("fr")
+    assert told("") == ""
+    assert told("DOE {JANE} 100 %") == "DOE {JANE} 100 %"
+
+
+def test_the_console_speaks_and_the_log_file_stays_english(speak):
+    speak("fr")
+    record = logging.LogRecord(
+        *("cxr_edge", logging.WARNING, "csv_view.py", 1),
+        *(Message("No longer: %s"), (Message("The rows wait in the ledger."),), None),
+    )
+    said = ConsoleFormatter("%(message)s").format(record)
+    assert said == "Résolu : Les lignes attendent dans le registre."
+    assert json.loads(JsonLine().format(record))["message"] == (
+        "No longer: The rows wait in the ledger."
+    )
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+def test_predict_speaks_french_to_a_person(speak, tmp_path, tiny_model_path):
+    speak("fr")
+    film = make_film(tmp_path / "cliché.png", 200)
+    outcome = run("predict", "--model", tiny_model_path, film, BROKEN / "zero-bytes.jpg")
+    assert outcome.exit_code == 3
+    heading, read, failed = outcome.stdout.splitlines()
+    assert heading.split() == ["fichier", "anomalie", "score", "résultat"]
+    assert read.split()[-3] == "pneumonie"
+    assert read.endswith("positif")
+    assert failed.endswith("non lu  empty: Le fichier est vide. Copiez-le à nouveau.")
+    assert "Clichés : 2 (positifs : 1, négatifs : 0, refusés : 0, non lus : 1)." in outcome.stderr
+    assert "Ne pas utiliser pour le diagnostic" in outcome.stderr
+
+
+def test_what_programs_read_is_the_same_in_every_language(speak, tmp_path, tiny_model_path):
+    film = make_film(tmp_path / "film.png", 200)
+    tables, data = [], []
+    for name in ("en", "fr"):
+        speak(name)
+        table = tmp_path / f"{name}.csv"
+        films = (film, BROKEN / "zero-bytes.jpg")
+        assert run("predict", "--model", tiny_model_path, *films, "--csv", table).exit_code == 3
+        with table.open(newline="", encoding="utf-8") as file:
+            tables.append([(*row[:8], row[13]) for row in csv.reader(file)])
+        found = json.loads(run("predict", "--model", tiny_model_path, *films, "--json").stdout)
+        data.append([(one["status"], one["reason"], one["finding"]) for one in found])
+    assert tables[0] == tables[1]
+    assert data[0] == data[1]
+
+
+def test_in_english_a_person_is_told_the_whole_reason(tiny_model):
+    result = predict_result(BROKEN / "truncated.jpg", tiny_model)
+    assert described(result).endswith(f"failed, {result.reason}")
+
+
+def test_an_error_is_told_in_the_persons_language(speak, tmp_path):
+    speak("pt")
+    outcome = run("predict", make_film(tmp_path / "f.png"), "--csv", tmp_path / "none" / "r.csv")
+    assert outcome.exit_code == 6
+    assert outcome.stderr.startswith(f"Erro: A pasta {tmp_path / 'none'} não existe.")
+
+
+def test_help_is_english(speak):
+    english = run("start", "--help").stdout
+    speak("fr")
+    assert run("start", "--help").stdout == english
