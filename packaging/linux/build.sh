@@ -14,7 +14,7 @@ out=$PWD/dist/linux
 python=${PYTHON:-python3}
 
 if [ "$("$python" -c 'import sys, platform; print(sys.platform, platform.machine(), *sys.version_info[:2])')" != "linux x86_64 3 11" ]; then
-  echo "$python is not a CPython 3.11 on x86-64 Linux, for which pins.txt is: name one with PYTHON=..." >&2
+  echo "$python is not a CPython 3.11 on x86-64 Linux, for which the pins are: name one with PYTHON=..." >&2
   exit 2
 fi
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
@@ -29,7 +29,7 @@ mkdir -p "$work" "$out"
 # What the bundle is made of.
 "$python" -m venv --clear "$work/venv"
 "$work/venv/bin/pip" install -q --disable-pip-version-check --no-deps --only-binary=:all: \
-  --require-hashes -r $here/pins.txt
+  --require-hashes -r $here/pins.txt -r $here/pins-cpu.txt -r $here/pins-build.txt
 "$work/venv/bin/pip" install -q --disable-pip-version-check --no-deps --no-build-isolation .
 rm -rf build/lib build/bdist*   # setuptools leaves them in the checkout
 "$work/tools/bin/python" packaging/bundle.py --out "$out" --work "$work/pyinstaller" \
@@ -38,7 +38,7 @@ rm -rf build/lib build/bdist*   # setuptools leaves them in the checkout
 version=$("$out/cxr-edge/cxr-edge" --version | sed 's/.* //')
 name=cxr-edge-$version-linux-x86_64
 # The newest version of glibc's symbols that any of the files wants.
-glibc=$(find "$out/cxr-edge" -type f -exec objdump -p {} + 2> /dev/null |
+glibc=$({ find "$out/cxr-edge" -type f -exec objdump -p {} + 2> /dev/null || true; } |
   sed -n 's/.* GLIBC_\([0-9.]*\)$/\1/p' | sort -uV | tail -1)
 [ "$glibc" ] || { echo "objdump (Debian: binutils) found no file that needs glibc." >&2; exit 1; }
 
