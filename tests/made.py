@@ -141,6 +141,25 @@ def dicom(pixels: NDArray[Any], *args: Any, **attributes: Any) -> bytes:
     return dicom_bytes(dicom_dataset(pixels, *args, **attributes))
 
 
+def with_gdcm(data: bytes, syntax: str, folder: Path) -> bytes:
+    """The same DICOM file, its pixels compressed by GDCM."""
+    gdcm = pytest.importorskip("gdcm")
+    (folder / "in.dcm").write_bytes(data)
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(folder / "in.dcm"))
+    assert reader.Read()
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer = gdcm.ImageWriter()
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    writer.SetFileName(str(folder / "out.dcm"))
+    assert writer.Write()
+    return (folder / "out.dcm").read_bytes()
+
+
 def bare(data: bytes) -> bytes:
     """A DICOM file's data set alone: no preamble, no file meta information."""
     meta_length = struct.unpack("<I", data[140:144])[0]

@@ -20,6 +20,7 @@ from made import (
     film,
     lut,
     rgb,
+    with_gdcm,
 )
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
@@ -59,25 +60,6 @@ UNCOMPRESSED = dict(list(LOSSLESS.items())[:4])
 
 def row(*values: int, dtype: type = np.uint16) -> np.ndarray:
     return np.array([values], dtype)
-
-
-def with_gdcm(data: bytes, syntax: str, folder: Path) -> bytes:
-    """The same DICOM file, its pixels compressed by GDCM."""
-    gdcm = pytest.importorskip("gdcm")
-    (folder / "in.dcm").write_bytes(data)
-    reader = gdcm.ImageReader()
-    reader.SetFileName(str(folder / "in.dcm"))
-    assert reader.Read()
-    change = gdcm.ImageChangeTransferSyntax()
-    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
-    change.SetInput(reader.GetImage())
-    assert change.Change()
-    writer = gdcm.ImageWriter()
-    writer.SetFile(reader.GetFile())
-    writer.SetImage(change.GetOutput())
-    writer.SetFileName(str(folder / "out.dcm"))
-    assert writer.Write()
-    return (folder / "out.dcm").read_bytes()
 
 
 def syntax_of(data: bytes) -> UID:

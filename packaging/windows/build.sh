@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Builds the Windows program and its installer on Linux (Debian 12), with Wine and NSIS.
+#
+#   packaging/windows/build.sh [--flavour cpu|gpu|dml] [--skip-apt] [--no-tests]
+#
+# dist/windows-FLAVOUR/ gets the program's folder, the installer and its sha256; build/ keeps what is
+# worth keeping for the next time. PYTHON: a CPython 3.11.7 (python3 where nothing is said).
+# Both are signed where there is a certificate, see sign.sh.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+flavour=cpu; skip_apt=; tests=yes
+while [ $# -gt 0 ]; do
+  case $1 in
+    --flavour) flavour=$2; shift ;;
+    --skip-apt) skip_apt=yes ;;
+    --no-tests) tests= ;;
+    *) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2 ;;
+  esac
+  shift
+done
+case $flavour in cpu | gpu | dml) ;; *) echo "No such flavour: $flavour" >&2; exit 2 ;; esac
+
+here=packaging/windows
+work=$PWD/build/windows
+out=$PWD/dist/windows-$flavour
+mkdir -p "$work" "$out"
+. $here/wine.sh
+: > "$work/timings.txt"
+step() {
+  local name=$1 start=$SECONDS; shift
+  echo "== $name"
+  "$@"
+  printf '%5d s  %s\n' $((SECONDS - start)) "$name" | tee -a "$work/timings.txt"
+}
+
+apt_packages() {
+  apt-get update -q > "$work/apt.log" 2>&1
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
+    wine wine64 gcc-mingw-w64-x86-64-win32 nsis unzip >> "$work/apt.log" 2>&1
+}
+
+linux_venv() {   # what builds and audits; the tests compare with what this Python says
+  [ -x "$work/venv/bin/python" ] || "${PYTHON:-python3}" -m venv "$work/venv"
+  "$work/venv/bin/pip" install -q --disable-pip-version-check -c constraints.txt ".[cpu,package]" pytest
+}
+
+site_packages() {
+  local target=$work/python/Lib/site-packages
+  rm -rf "$target" "$work/wheel"
+  "$work/venv/bin/pip" install -q --disable-pip-version-check --target "$target" --platform win_amd64 \
+    --python-version 3.11 --implementation cp --only-binary=:all: --no-compile --no-deps \
+    --require-hashes -r $here/pins.txt -r "$here/pins-$flavour.txt"
+  "$work/venv/bin/pip" wheel -q --disable-pip-version-check --no-deps -w "$work/wheel" .
+  "$work/venv/bin/pip" install -q --disable-pip-version-check --target "$target" --no-compile --no-deps \
+    "$work"/wheel/cxr_edge-*.whl
+  rm -rf build/lib build/bdist*   # setuptools leaves them in the checkout
+}
+
+bundle() {
+  export WINEPREFIX=$work/prefix
+  "$work/venv/bin/python" packaging/icon.py $here/cxr-edge.ico
+  hold_on "$work/hold"
+  "$work/venv/bin/python" packaging/bundle.py --out "$out" --work "$work/pyinstaller" \
+    --sign "$PWD/$here/sign.sh" --site-packages "$work/python/Lib/site-packages" wine "$work/python/python.exe"
+  hold_off
+}
+
+audit() {
+  "$work/venv/bin/python" packaging/audit.py "$out/cxr-edge" > "$out/dll-audit.txt" || { grep "NOT FOUND" "$out/dll-audit.txt"; return 1; }
+  tail -1 "$out/dll-audit.txt"
+}
+
+installer() {
+  local version numbers name
+  version=$("$work/venv/bin/python" -c 'import cxr_edge; print(cxr_edge.__version__)')
+  numbers=$(sed 's/[^0-9.].*//; s/$/.0.0.0.0/' <<< "$version" | cut -d. -f1-4)
+  name=cxr-edge-$version-windows-x86_64-$flavour-setup.exe
+  rm -f "$out"/*-setup.exe*
+  makensis -V2 "-DVERSION=$version" "-DVERSION_NUMBERS=$numbers" "-DPROGRAM=$out/cxr-edge" \
+    "-DSIGN=$PWD/$here/sign.sh" "-DOUT=$out/$name" $here/installer.nsi
+  (cd "$out" && sha256sum "$name" > "$name.sha256")
+  echo "$(($(stat -c %s "$out/$name") / 1000000)) MB: $out/$name"
+}
+
+[ "$skip_apt" ] || step "Debian packages" apt_packages
+step "Linux venv" linux_venv
+step "Windows Python" $here/assemble-python.sh "$work" "$work/venv/bin/python"
+step "Windows packages" site_packages
+step "Wine prefix" make_prefix "$work/prefix" "$work/ucrt/ucrtbase.dll"
+step "PyInstaller, notices, SBOM, hashes" bundle
+step "audit of DLL imports" audit
+step "installer" installer
+[ ! "$tests" ] || step "tests in a bare Windows" $here/test.sh --flavour "$flavour" -q
+cat "$work/timings.txt"

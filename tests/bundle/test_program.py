@@ -1,0 +1,211 @@
+"""What the packaged program must do on a PC that has nothing else."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from made import dicom, with_gdcm
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+import cxr_edge
+from tests.bundle.locking import kept_for_oneself
+from tests.bundle.program import Program, rows_of, wait_until
+from tests.bundle.watching import Watcher
+from tests.conftest import BROKEN, ROOT, SAMPLES
+
+# Each is missed by another part: Python, onnxruntime, OpenCV.
+WITH_PYDICOM = (
+    ExplicitVRLittleEndian,
+    DeflatedExplicitVRLittleEndian,
+    RLELossless,
+    JPEGLSLossless,
+)
+WITH_GDCM = ("JPEGBaselineProcess1", "JPEGLosslessProcess14_1", "JPEG2000Lossless")
+RUNTIME_DLLS = ("msvcp140.dll", "msvcp140_1.dll", "vcruntime140_1.dll")
+
+
+def test_it_says_its_version(program: Program) -> None:
+    done = program.run("--version")
+    assert (done.exit_code, done.out) == (0, f"cxr-edge {cxr_edge.__version__}\n"), done.said
+
+
+def test_it_reads_the_samples_as_this_python_does(program: Program, tmp_path: Path) -> None:
+    """The same model, another build of OpenCV and onnxruntime, perhaps another system."""
+    here, there = tmp_path / "here.csv", tmp_path / "there.csv"
+    done = program.run("predict", SAMPLES, "--csv", there)
+    assert done.exit_code == 0, done.said
+    command = [sys.executable, "-m", "cxr_edge", "predict", str(SAMPLES), "--csv", str(here)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    expected = {Path(row["file"]).name: row for row in rows_of(here)}
+    found = {re.split(r"[\\/]", row["file"])[-1]: row for row in rows_of(there)}
+    assert found.keys() == expected.keys()
+    for name, row in expected.items():
+        same = ("status", "reason", "finding", "positive", "model", "model_sha256", "sha256")
+        assert [found[name][column] for column in same] == [row[column] for column in same]
+        probability = float(found[name]["probability"])
+        assert probability == pytest.approx(float(row["probability"]), abs=1e-4), name
+
+
+def test_spaces_and_letters_of_the_world_in_names(program: Program, clinic: Path) -> None:
+    shutil.copy(SAMPLES / "normal-1.jpg", clinic / "Bild ü 1 – ñ 肺.jpg")
+    done = program.run("predict", "Bild ü 1 – ñ 肺.jpg", "--csv", "Ergebnis ä.csv", cwd=clinic)
+    assert done.exit_code == 0, done.said
+    (row,) = rows_of(clinic / "Ergebnis ä.csv")
+    assert row["file"].endswith("Bild ü 1 – ñ 肺.jpg")
+    assert row["status"] == "ok"
+    assert "Bild ü 1 – ñ 肺.jpg" in program.run("predict", ".", cwd=clinic).out
+
+
+def test_films_that_cannot_be_read_have_their_rows(program: Program, tmp_path: Path) -> None:
+    target = tmp_path / "r.csv"
+    done = program.run("predict", BROKEN, SAMPLES / "normal-3.dcm", "--csv", target)
+    assert done.exit_code == 3, done.said
+    assert "Traceback" not in done.said
+    rows = {re.split(r"[\\/]", row["file"])[-1]: row for row in rows_of(target)}
+    assert len(rows) == len(list(BROKEN.iterdir())) + 1
+    assert rows["truncated.jpg"]["reason"].startswith("corrupt:")
+    assert rows["photo.jpg"]["reason"].startswith("colour:")
+    assert rows["normal-3.dcm"]["status"] == "ok"
+
+
+def test_dicom_of_every_compression(program: Program, tmp_path: Path) -> None:
+    """Each decoder is a library that the bundle could lack."""
+    pixels = cv2.imdecode(np.fromfile(SAMPLES / "normal-1.jpg", np.uint8), cv2.IMREAD_GRAYSCALE)
+    films = {syntax.keyword: dicom(pixels, 8, "MONOCHROME2", syntax) for syntax in WITH_PYDICOM}
+    plain = dicom(pixels, 8, "MONOCHROME2")
+    films |= {name: with_gdcm(plain, name, tmp_path) for name in WITH_GDCM}
+    (tmp_path / "films").mkdir()
+    for name, data in films.items():
+        (tmp_path / "films" / f"{name}.dcm").write_bytes(data)
+    target = tmp_path / "r.csv"
+    done = program.run("predict", tmp_path / "films", "--csv", target)
+    assert done.exit_code == 0, done.said
+    probabilities = {row["file"]: float(row["probability"]) for row in rows_of(target)}
+    assert len(probabilities) == len(films)
+    assert max(probabilities.values()) - min(probabilities.values()) < 0.02, probabilities
+
+
+def test_heatmaps(program: Program, tmp_path: Path) -> None:
+    done = program.run("predict", SAMPLES / "pneumonia-1.jpg", "--heatmap", tmp_path / "pictures")
+    assert done.exit_code == 0, done.said
+    (picture,) = (tmp_path / "pictures").rglob("*.png")
+    assert picture.stat().st_size > 10_000
+
+
+def test_a_dropped_film_is_read_and_the_watcher_stops(program: Program, clinic: Path) -> None:
+    films, target = clinic / "films", clinic / "r.csv"
+    films.mkdir()
+    shutil.copy(SAMPLES / "normal-1.jpg", films)
+    options = ("--csv", target, "--settle", 0.2, "--poll", 0.2, "--ledger", clinic / "l.sqlite")
+    with Watcher(program, films, *options) as watcher:
+        wait_until(lambda: target.exists() and len(rows_of(target)) == 1, "the first row")
+        shutil.copy(SAMPLES / "pneumonia-2.png", films / "später – ñ.png")
+        wait_until(lambda: len(rows_of(target)) == 2, "the dropped film's row")
+        exit_code = watcher.stop()
+    assert exit_code == 0, watcher.said
+    assert b"Traceback" not in watcher.said
+    assert rows_of(target)[1]["file"].endswith("später – ñ.png")
+    assert rows_of(target)[1]["status"] == "ok"
+
+
+def test_the_rows_of_a_locked_csv_are_filled_in(windows: Program, clinic: Path) -> None:
+    """As Excel locks it: nobody else may write, or even open it."""
+    films, target = clinic / "films", clinic / "r.csv"
+    films.mkdir()
+    options = ("--csv", target, "--settle", 0.2, "--poll", 0.2, "--ledger", clinic / "l.sqlite")
+    shutil.copy(SAMPLES / "normal-1.jpg", films)
+    with Watcher(windows, films, *options) as watcher:
+        wait_until(lambda: target.exists() and len(rows_of(target)) == 1, "the first row")
+        with kept_for_oneself(windows, target):
+            shutil.copy(SAMPLES / "normal-2.png", films)
+            wait_until(lambda: b"normal-2.png" in watcher.said, "the film to be read")
+            assert len(rows_of(target)) == 1
+        wait_until(lambda: len(rows_of(target)) == 2, "the row that waited")
+        assert watcher.stop() == 0, watcher.said
+
+
+def test_doctor_finds_nothing_wrong(program: Program) -> None:
+    done = program.run("doctor", "--json")
+    checks = {check["name"]: check for check in json.loads(done.out)}
+    assert done.exit_code == 0, done.out
+    assert checks["--device cpu"]["found"] == "CPUExecutionProvider"
+    assert {check["verdict"] for check in checks.values()} <= {"ok", "note", "warning"}
+    assert "drift" in str(checks), "the golden vectors were not tried"
+
+
+@pytest.mark.parametrize("name", RUNTIME_DLLS)
+def test_a_missing_dll_is_named(windows: Program, name: str) -> None:
+    with windows.without(name) as broken:
+        done = broken.run("predict", SAMPLES / "normal-1.jpg")
+    assert done.exit_code == 8, done.said
+    assert name in done.said.lower()
+    assert "Traceback" not in done.said
+
+
+def test_without_vcruntime140_the_part_that_needs_it_is_named(windows: Program) -> None:
+    """No Python runs then: it is the starter that says so."""
+    with windows.without("vcruntime140.dll") as broken:
+        done = broken.run("predict", SAMPLES / "normal-1.jpg")
+    assert done.exit_code != 0
+    assert re.search("(?i)python311.dll|vcruntime140.dll", done.said), done.said
+
+
+def test_a_model_from_a_stick_and_back_again(program: Program, tmp_path: Path) -> None:
+    stick = tmp_path / "stick é" / "chest findings.onnx"
+    stick.parent.mkdir()
+    shutil.copy(ROOT / "cxr_edge" / "models" / "chest-findings.onnx", stick)
+    models = {"CXR_EDGE_MODELS": tmp_path / "models"}
+    done = program.run("model", "install", stick, "--unsigned", **models)
+    assert done.exit_code == 0, done.said
+    assert program.run("model", "use", "chest-findings", **models).exit_code == 0
+    read = ("predict", SAMPLES / "normal-1.jpg", "--json")
+    assert json.loads(program.run(*read, **models).out)[0]["model"].startswith("chest-findings")
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(stick.read_bytes()[:-5000] + b"\0" * 5000)
+    refused = program.run("model", "install", damaged, "--unsigned", **models)
+    assert refused.exit_code == 4, refused.said
+    assert json.loads(program.run(*read, **models).out)[0]["model"].startswith("chest-findings")
+    assert program.run("model", "use", "pneumonia-children", **models).exit_code == 0
+    assert json.loads(program.run(*read, **models).out)[0]["model"].startswith("pneumonia")
+
+
+def test_a_path_of_over_260_characters(program: Program, tmp_path: Path) -> None:
+    deep = tmp_path
+    while len(program.named(deep)) < 300:
+        deep = deep / "ein langer Ordnername"
+    deep.mkdir(parents=True)
+    shutil.copy(SAMPLES / "normal-1.jpg", deep / "film.jpg")
+    done = program.run("predict", deep / "film.jpg", "--csv", deep / "r.csv")
+    assert done.exit_code == 0, done.said
+    assert rows_of(deep / "r.csv")[0]["status"] == "ok"
+
+
+def test_a_command_that_is_not_there_is_a_user_s_mistake(program: Program) -> None:
+    done = program.run("predikt")
+    assert done.exit_code == 2
+    assert "Traceback" not in done.said
+
+
+def test_torch_is_not_in_it(program: Program) -> None:
+    names = {path.name.lower() for path in program.folder.rglob("*")}
+    assert not {name for name in names if re.match(r"torch|.*ffmpeg", name)}
+
+
+def test_what_it_is_made_of_is_told(program: Program) -> None:
+    notices = (program.folder / "THIRD-PARTY-NOTICES.txt").read_text(encoding="utf-8")
+    for part in ("numpy", "OpenCV", "onnxruntime", "OpenSSL", "PyInstaller", "Kermany"):
+        assert part.lower() in notices.lower(), part
+    bill = json.loads((program.folder / "sbom.cdx.json").read_text(encoding="utf-8"))
+    assert bill["bomFormat"] == "CycloneDX"
+    assert "onnxruntime" in {part["name"] for part in bill["components"]}
