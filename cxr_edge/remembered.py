@@ -13,13 +13,19 @@ from pathlib import Path
 from .errors import CxrEdgeError, SettingsError
 from .language import Message, _, language, why
 from .service.plan import default_config_path
-from .watch.settings import Settings, default_ledger_path, load_settings, read_text
+from .watch.settings import (
+    Settings,
+    default_ledger_path,
+    load_settings,
+    read_text,
+    service_ledger_path,
+)
 
 # A ; between cells and a decimal comma are what spreadsheets of these languages expect.
 _SEMICOLON_LANGUAGES = frozenset({"de", "es", "fr", "pt"})
 _PERIOD = {"day": r"\d{4}-\d\d-\d\d", "month": r"\d{4}-\d\d"}
 _BEGINNING = """\
-# Written by `cxr-edge start`; every setting is explained by: cxr-edge watch --example
+# Written by `cxr-edge`; every setting is explained by: cxr-edge watch --example
 """
 
 
@@ -51,16 +57,17 @@ def of_service() -> Settings | None:
         return None
 
 
-def remember(folder: Path, documents: Path, dialect: str) -> Settings:
+def remember(folder: Path, documents: Path, dialect: str, config: Path | None = None) -> Settings:
     """Have `folder` watched from now on; whatever else was set stays.
 
-    documents, dialect: where the first time lets results go, and how they are written.
+    documents, dialect: where the first time lets results go, and how they are written. config: the
+    file that remembers it, this user's own where none is named.
     Raises SettingsError: the folder cannot be watched; CxrEdgeError: this cannot be written.
     """
     import tomlkit
 
     check(folder)
-    config = own_config_path()
+    config = config or own_config_path()
     new = config.with_name(f"{config.name}.new")
     if config.exists():
         document = tomlkit.parse(read_text(config))
@@ -166,6 +173,13 @@ def documents_folder() -> Path:
         if folder.is_absolute() and folder != home:
             return folder
     return home / "Documents"
+
+
+def public_documents_folder() -> Path:
+    """Where the results of a service are for everybody to read."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("PUBLIC") or "C:/Users/Public") / "Documents"
+    return service_ledger_path().parents[1]
 
 
 def dialect_here() -> str:

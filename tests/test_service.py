@@ -57,7 +57,7 @@ def test_the_unit_restarts_what_heals_and_is_watched(tmp_path: Path) -> None:
     unit = unit_of(write_config(tmp_path))
     assert values(unit, "Type") == ["notify"]
     assert values(unit, "Restart") == ["on-failure"]
-    assert values(unit, "RestartPreventExitStatus") == ["2 4"]  # not 7: the folder becomes free
+    assert values(unit, "RestartPreventExitStatus") == ["2 4 8"]  # not 7: the folder becomes free
     assert values(unit, "StartLimitIntervalSec") == ["0"]
     assert values(unit, "TimeoutStopSec") == ["20"]
     assert values(unit, "User") == ["radiology"]
@@ -263,6 +263,33 @@ def test_dry_run_prints_the_unit_and_changes_nothing(tmp_path: Path) -> None:
     assert "[Service]" in done.stdout
     assert f'"{config}"' in done.stdout
     assert not (tmp_path / "state").exists()
+
+
+def test_a_folder_is_enough_to_install_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed: list[Plan] = []
+    monkeypatch.setattr(
+        systemd if sys.platform == "linux" else windows,
+        "install",
+        lambda plan: installed.append(plan) or [],
+    )
+    monkeypatch.setattr("cxr_edge.remembered.public_documents_folder", lambda: tmp_path / "public")
+    config, films = tmp_path / "state" / "watch.toml", tmp_path / "films ü"
+    films.mkdir()
+    words = ["service", "install", "--user", "a", "--config", str(config), "--folder", str(films)]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 0, done.output
+    (planned,) = installed
+    assert planned.settings.folder == films
+    assert planned.settings.csv.path == tmp_path / "public" / "cxr-edge" / "results.csv"
+    config.write_text(config.read_text(encoding="utf-8") + "\n[log]\nlevel = 'debug'\n", "utf-8")
+    other = tmp_path / "other"
+    other.mkdir()
+    assert CliRunner().invoke(cli, [*words[:-1], str(other)]).exit_code == 0
+    assert installed[1].settings.folder == other
+    assert "level = 'debug'" in config.read_text(encoding="utf-8")
+    assert CliRunner().invoke(cli, [*words, "--dry-run"]).exit_code == 2
 
 
 @pytest.mark.parametrize(

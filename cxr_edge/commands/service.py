@@ -49,6 +49,7 @@ Examples:
 On Windows, in a terminal of an administrator:
 
 \b
+  cxr-edge service install --folder C:\\X-rays
   cxr-edge service install --config C:\\ProgramData\\cxr-edge\\watch.toml
 
 Name shares as \\\\server\\share: a service does not see mapped drives.
@@ -61,6 +62,12 @@ Name shares as \\\\server\\share: a service does not see mapped drives.
     type=click.Path(path_type=Path, dir_okay=False),
     help="The settings; /etc/cxr-edge/watch.toml, on Windows %ProgramData%\\cxr-edge\\watch.toml, "
     "where none is named.",
+)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    help="Read this folder: it is written into the settings, which are made where there are none, "
+    "with the results in cxr-edge/results.csv below the public documents (/var/lib on Linux).",
 )
 @_name_option
 @click.option(
@@ -75,7 +82,12 @@ Name shares as \\\\server\\share: a service does not see mapped drives.
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be installed, and change nothing.")
 def install(
-    config: Path | None, name: str, account: str, password_stdin: bool, dry_run: bool
+    config: Path | None,
+    folder: Path | None,
+    name: str,
+    account: str,
+    password_stdin: bool,
+    dry_run: bool,
 ) -> None:
     """Check the settings, and install the service; `start` starts it."""
     from ..service.plan import absent, default_config_path, plan
@@ -85,7 +97,14 @@ def install(
             "Name the account that the service runs as: --user NAME. One of its own can be made "
             "with: sudo useradd --system --shell /usr/sbin/nologin cxr-edge"
         )
-    planned = plan(name, config or default_config_path(), account)
+    config = config or default_config_path()
+    if folder is not None:
+        if dry_run:
+            raise click.UsageError("--folder changes the settings, and --dry-run changes nothing.")
+        from ..remembered import dialect_here, public_documents_folder, remember
+
+        remember(folder, public_documents_folder(), dialect_here(), config)
+    planned = plan(name, config, account)
     manager = service_manager()
     if dry_run:
         click.echo(manager.describe(planned))

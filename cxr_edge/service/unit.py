@@ -59,7 +59,7 @@ def unit_text(plan: Plan, around: Surroundings) -> str:
         "Restart=on-failure",
         "RestartSec=15",
         "# A wrong setting or model stays wrong; a folder that is watched elsewhere becomes free.",
-        "RestartPreventExitStatus=2 4",
+        "RestartPreventExitStatus=2 4 8",
         "TimeoutStopSec=20",
         "KillMode=mixed",
         "# It names each film, maybe by a patient's name; the journal gets the error stream.",
