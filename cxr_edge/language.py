@@ -14,13 +14,14 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from .errors import CxrEdgeError
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 DOMAIN = "cxr-edge"
-CATALOGS = Path(__file__).with_name("locale")
 
 
 class Message(str):
@@ -116,7 +117,14 @@ def posix_language(environment: Mapping[str, str]) -> str:
 
 def languages() -> list[str]:
     """Those that there are catalogs of."""
-    return sorted(folder.parent.name for folder in CATALOGS.glob("*/LC_MESSAGES"))
+    return sorted(folder.parent.name for folder in catalogs().glob("*/LC_MESSAGES"))
+
+
+def catalogs() -> "Path":
+    """Their folder."""
+    from pathlib import Path  # `--help` and `--version` need none
+
+    return Path(__file__).with_name("locale")
 
 
 @functools.cache
@@ -124,7 +132,7 @@ def _translate() -> Callable[[str], str]:
     import gettext
 
     # Of a language without a catalog, or English, nothing is translated.
-    return gettext.translation(DOMAIN, CATALOGS, [language()], fallback=True).gettext
+    return gettext.translation(DOMAIN, catalogs(), [language()], fallback=True).gettext
 
 
 def _letters(locale: str) -> str:

@@ -5,19 +5,17 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
 
 from .language import _
 
 
-@dataclass
 class Window:
     """own: whether it closes with this process. worth_reading: whether it says something that its
     person has to read."""
 
-    own: bool
-    worth_reading: bool = True
+    def __init__(self, own: bool) -> None:
+        self.own = own
+        self.worth_reading = True
 
 
 def is_own() -> bool:
@@ -55,6 +53,8 @@ def kept_open(window: Window, wait: Callable[[str], object] = input) -> Iterator
 def command_for(dropped: list[str]) -> list[str]:
     """The arguments that stand for what was dropped onto the program's icon: a folder is watched,
     files are read; arguments that are neither stay as they are."""
+    from pathlib import Path
+
     if not dropped or not all(Path(name).exists() for name in dropped):
         return dropped
     if len(dropped) == 1 and Path(dropped[0]).is_dir():

@@ -24,10 +24,10 @@ from cxr_edge.cli import cli
 from cxr_edge.commands.shown import described
 from cxr_edge.errors import RecordError
 from cxr_edge.language import (
-    CATALOGS,
     DOMAIN,
     ConsoleFormatter,
     Message,
+    catalogs,
     languages,
     posix_language,
     sentence,
@@ -56,7 +56,7 @@ def speak(monkeypatch):
 
 
 def catalog(name: str) -> Catalog:
-    with (CATALOGS / name / "LC_MESSAGES" / f"{DOMAIN}.po").open("rb") as file:
+    with (catalogs() / name / "LC_MESSAGES" / f"{DOMAIN}.po").open("rb") as file:
         return read_po(file, locale=name, domain=DOMAIN)
 
 
@@ -97,7 +97,7 @@ def test_what_is_shipped_is_made_of_what_translators_edit(name):
     made = io.BytesIO()
     write_mo(made, catalog(name))
     made.seek(0)
-    with (CATALOGS / name / "LC_MESSAGES" / f"{DOMAIN}.mo").open("rb") as file:
+    with (catalogs() / name / "LC_MESSAGES" / f"{DOMAIN}.mo").open("rb") as file:
         shipped = gettext.GNUTranslations(file)._catalog
     # The entry without a name says when it was made.
     assert shipped | {"": ""} == gettext.GNUTranslations(made)._catalog | {"": ""}
