@@ -5,6 +5,7 @@
 >>> predict("image.jpg", model)[0].probability
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ __all__ = [
     "load_model",
     "predict",
 ]
+
+# onnxruntime (from 1.29 on, but on Windows) identifies this device and reports each start to its
+# maker over the network, unless this is set before it is first imported (onnxruntime #27379).
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 _HOME = {
     "CxrEdgeError": "errors",

@@ -159,6 +159,8 @@ def import_onnxruntime() -> Any:
         from .not_loaded import not_loaded
 
         raise not_loaded(exc) from exc
+    # Windows collects its events, and may send them; elsewhere see __init__.py.
+    onnxruntime.disable_telemetry_events()
     return onnxruntime
 
 
