@@ -128,8 +128,42 @@ def make(folder: Path) -> None:
         ) from exc
 
 
+def newest_results() -> Path:
+    """The CSV that was written last, of this user's own and of this machine's service.
+
+    Raises CxrEdgeError where there is none.
+    """
+    # The settings of a service are often closed to others; where it has its results by itself is
+    # known.
+    found = [public_documents_folder() / "cxr-edge" / "results.csv"]
+    none = CxrEdgeError(
+        Message("There are no results yet: no folder was chosen."),
+        Message("Choose the folder of the X-rays: cxr-edge start"),
+    )
+    for settings in (of_service(), remembered()):
+        try:
+            found += [results_file(settings)] if settings else []
+        except CxrEdgeError as exc:
+            none = exc
+    written = {time: path for path in found if (time := _written_at(path)) is not None}
+    if not written:
+        raise none
+    return written[max(written)]
+
+
+def _written_at(path: Path) -> int | None:
+    """Nanoseconds since 1970; None: it is not there, or not for this user."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
 def results_file(settings: Settings) -> Path:
-    """The CSV to look into, of several the newest. Raises CxrEdgeError where there is none."""
+    """Where the results of these settings go, of several files the newest.
+
+    Raises CxrEdgeError where there is none.
+    """
     path, period = settings.csv.path, _PERIOD.get(settings.csv.rotate)
     if path is None:
         raise CxrEdgeError(

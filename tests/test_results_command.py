@@ -1,5 +1,6 @@
 """`cxr-edge results` opens the table of results that is newest."""
 
+import os
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ def opened(tmp_path, monkeypatch) -> list[str]:
     for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "LOCALAPPDATA"):
         monkeypatch.setenv(name, str(tmp_path / "own"))
     monkeypatch.setattr("cxr_edge.remembered.default_config_path", lambda: tmp_path / "none.toml")
+    monkeypatch.setattr("cxr_edge.remembered.public_documents_folder", lambda: tmp_path / "public")
     paths: list[str] = []
 
     def launch(path: str, wait: bool) -> int:
@@ -90,6 +92,32 @@ def test_without_settings_of_ones_own_the_services_table_is_opened(opened, tmp_p
     monkeypatch.setattr("cxr_edge.remembered.default_config_path", lambda: config)
     assert results().exit_code == 0
     assert opened == [str(config.parent / "table.csv")]
+
+
+def public_results(tmp_path: Path) -> Path:
+    path = tmp_path / "public" / "cxr-edge" / "results.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text("file\n")
+    return path
+
+
+def test_so_it_is_where_its_settings_are_closed(opened, tmp_path):
+    path = public_results(tmp_path)
+    assert results().exit_code == 0
+    assert opened == [str(path)]
+
+
+@pytest.mark.parametrize("of_service_later", [True, False])
+def test_of_ones_own_table_and_the_services_the_one_written_last(
+    opened, tmp_path, of_service_later
+):
+    table, path = tmp_path / "r.csv", public_results(tmp_path)
+    table.write_text("file\n")
+    configure(f"path = '{table}'")
+    os.utime(table, (1000, 1000))
+    os.utime(path, (1001, 1001) if of_service_later else (999, 999))
+    assert results().exit_code == 0
+    assert opened == [str(path if of_service_later else table)]
 
 
 def test_a_pc_without_a_spreadsheet_is_told_where_the_table_is(opened, tmp_path, monkeypatch):

@@ -21,17 +21,12 @@ Exit codes:
 )
 @click.pass_obj
 def command(window: Window | None) -> None:
-    """Open the table of results that `cxr-edge start` writes, in a spreadsheet."""
+    """Open the table of results in a spreadsheet: that of `cxr-edge start`, or of the service,
+    whichever was written last."""
     from ..errors import CxrEdgeError
-    from ..remembered import of_service, remembered, results_file
+    from ..remembered import newest_results
 
-    settings = remembered() or of_service()
-    if settings is None:
-        raise CxrEdgeError(
-            Message("There are no results yet: no folder was chosen."),
-            Message("Choose the folder of the X-rays: cxr-edge start"),
-        )
-    path = results_file(settings)
+    path = newest_results()
     if click.launch(str(path), wait=True):
         raise CxrEdgeError(
             Message("Nothing on this PC opens {path}.", path=path),

@@ -125,7 +125,7 @@ def _refuse_beside_service() -> None:
     if settings is None:  # it is kept for administrators
         raise BusyError(
             Message("This PC already reads X-rays by itself (service {name}).", name=DEFAULT_NAME),
-            Message("Ask whoever set it up for the folder and the results."),
+            Message("Ask whoever set it up for the folder; cxr-edge results may open the results."),
         )
     raise BusyError(
         Message(
