@@ -70,7 +70,7 @@ def run_pyinstaller(python: Sequence[str], out: Path, work: Path) -> None:
 
 
 def files_of(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def write_hashes(folder: Path) -> None:

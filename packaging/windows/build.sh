@@ -22,7 +22,8 @@ case $flavour in cpu | gpu | dml) ;; *) echo "No such flavour: $flavour" >&2; ex
 
 here=packaging/windows
 work=$PWD/build/windows
-out=$PWD/dist/windows-$flavour
+out=dist/windows-$flavour
+tools_python=$work/venv/bin/python
 mkdir -p "$work" "$out"
 . $here/wine.sh
 : > "$work/timings.txt"
@@ -65,22 +66,7 @@ bundle() {
   hold_off
 }
 
-audit() {
-  "$work/venv/bin/python" packaging/audit.py "$out/cxr-edge" > "$out/dll-audit.txt" || { grep "NOT FOUND" "$out/dll-audit.txt"; return 1; }
-  tail -1 "$out/dll-audit.txt"
-}
-
-installer() {
-  local version numbers name
-  version=$("$work/venv/bin/python" -c 'import cxr_edge; print(cxr_edge.__version__)')
-  numbers=$(sed 's/[^0-9.].*//; s/$/.0.0.0.0/' <<< "$version" | cut -d. -f1-4)
-  name=cxr-edge-$version-windows-x86_64-$flavour-setup.exe
-  rm -f "$out"/*-setup.exe*
-  makensis -V2 "-DVERSION=$version" "-DVERSION_NUMBERS=$numbers" "-DPROGRAM=$out/cxr-edge" \
-    "-DSIGN=$PWD/$here/sign.sh" "-DOUT=$out/$name" $here/installer.nsi
-  (cd "$out" && sha256sum "$name" > "$name.sha256")
-  echo "$(($(stat -c %s "$out/$name") / 1000000)) MB: $out/$name"
-}
+. $here/finish.sh
 
 [ "$skip_apt" ] || step "Debian packages" apt_packages
 step "Linux venv" linux_venv

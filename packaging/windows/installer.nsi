@@ -25,10 +25,8 @@ VIAddVersionKey FileDescription "cxr-edge installer"
 VIAddVersionKey FileVersion "${VERSION}"
 VIAddVersionKey ProductVersion "${VERSION}"
 VIAddVersionKey LegalCopyright "Apache-2.0"
-!ifdef SIGN
-  !finalize '${SIGN} "%1"'
-  !uninstfinalize '${SIGN} "%1"'
-!endif
+; The uninstaller is inside, and signed before it gets there.
+!uninstfinalize 'bash sign.sh "%1"'
 
 !define MULTIUSER_EXECUTIONLEVEL Highest
 !define MULTIUSER_MUI

@@ -161,23 +161,30 @@ def test_without_vcruntime140_the_part_that_needs_it_is_named(windows: Program) 
     assert re.search("(?i)python311.dll|vcruntime140.dll", done.said), done.said
 
 
-def test_a_model_from_a_stick_and_back_again(program: Program, tmp_path: Path) -> None:
-    stick = tmp_path / "stick é" / "chest findings.onnx"
-    stick.parent.mkdir()
-    shutil.copy(ROOT / "cxr_edge" / "models" / "chest-findings.onnx", stick)
+def test_a_signed_model_from_a_stick_and_back_again(program: Program, tmp_path: Path) -> None:
+    stick = tmp_path / "stick é"
+    stick.mkdir()
+    model = stick / "chest findings.onnx"
+    shutil.copy(ROOT / "cxr_edge" / "models" / "chest-findings.onnx", model)
+    for words in (
+        ["keygen", stick / "k.key", "--signer", "St. Anna"],
+        ["sign", model, "--key", stick / "k.key"],
+    ):
+        subprocess.run([sys.executable, "-m", "export.sign", *words], cwd=ROOT, check=True)
     models = {"CXR_EDGE_MODELS": tmp_path / "models"}
-    done = program.run("model", "install", stick, "--unsigned", **models)
-    assert done.exit_code == 0, done.said
-    assert program.run("model", "use", "chest-findings", **models).exit_code == 0
+    install = ("model", "install", model, "--public-key", stick / "k.pub")
     read = ("predict", SAMPLES / "normal-1.jpg", "--json")
-    assert json.loads(program.run(*read, **models).out)[0]["model"].startswith("chest-findings")
-    damaged = tmp_path / "damaged.onnx"
-    damaged.write_bytes(stick.read_bytes()[:-5000] + b"\0" * 5000)
-    refused = program.run("model", "install", damaged, "--unsigned", **models)
+
+    whole = model.read_bytes()
+    model.write_bytes(whole[:-5000] + bytes(5000))
+    refused = program.run(*install, **models)
     assert refused.exit_code == 4, refused.said
-    assert json.loads(program.run(*read, **models).out)[0]["model"].startswith("chest-findings")
-    assert program.run("model", "use", "pneumonia-children", **models).exit_code == 0
-    assert json.loads(program.run(*read, **models).out)[0]["model"].startswith("pneumonia")
+    model.write_bytes(whole)
+    done = program.run(*install, **models)
+    assert done.exit_code == 0, done.said
+    for name in ("chest-findings", "pneumonia-children"):
+        assert program.run("model", "use", name, **models).exit_code == 0
+        assert json.loads(program.run(*read, **models).out)[0]["model"].startswith(name)
 
 
 def test_a_path_of_over_260_characters(program: Program, tmp_path: Path) -> None:

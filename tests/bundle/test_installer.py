@@ -1,0 +1,216 @@
+"""The Windows installer, silently, in a bare Windows: CXR_EDGE_INSTALLER names it.
+
+Under Wine everybody is an administrator, and a folder whose program runs can be renamed: what these
+two change is seen on a real Windows only.
+"""
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.bundle.program import NATIVE_WINDOWS, PATIENCE_S, Program, rows_of, text_of
+from tests.conftest import SAMPLES
+
+
+class Installer:
+    def __init__(self, path: Path, program: Program, target: Path) -> None:
+        self.path, self.target = path, target
+        self.installed = Program(target / "program" / "cxr-edge.exe", program.user)
+
+    def run(self, *words: str, target: Path | None = None) -> int:
+        """The exit code. NSIS takes what follows /D= as it is, quotes and spaces included."""
+        folder = self.installed.named(target or self.target)
+        return self._run(self.path, "/S", *words, f"/D={folder}")
+
+    def remove(self, *words: str) -> int:
+        """_?=: in this process, where it would start a copy of itself and not wait for it."""
+        folder = self.installed.named(self.target)
+        return self._run(self.target / "uninstall.exe", "/S", *words, f"_?={folder}")
+
+    def _run(self, program: Path, *words: str) -> int:
+        if NATIVE_WINDOWS:
+            done = subprocess.run(f'"{program}" {" ".join(words)}', timeout=PATIENCE_S)
+        else:
+            # Wine puts quotes around a word with spaces, which /D= must not have.
+            line = f"{self.installed.named(program)} {' '.join(words)}"
+            done = subprocess.run(
+                ["wine", "cmd", "/c", *line.split(" ")],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=PATIENCE_S,
+            )
+        return done.returncode
+
+    def registered(self) -> str:
+        """What "Apps" among Windows' settings lists; "" for nothing."""
+        key = r"HKLM\Software\Microsoft\Windows\CurrentVersion\Uninstall\cxr-edge"
+        wine = [] if NATIVE_WINDOWS else ["wine"]
+        done = subprocess.run(
+            [*wine, "reg", "query", key, "/v", "DisplayVersion"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+        )
+        return text_of(done.stdout) if done.returncode == 0 else ""
+
+
+@pytest.fixture
+def installer(windows: Program, tmp_path: Path) -> Iterator[Installer]:
+    named = os.environ.get("CXR_EDGE_INSTALLER")
+    if not named:
+        pytest.skip("no installer (CXR_EDGE_INSTALLER); packaging/windows/build.sh makes one")
+    one = Installer(Path(named), windows, tmp_path / "Programme ü" / "cxr-edge")
+    yield one
+    if (one.target / "uninstall.exe").exists():
+        one.remove("/AllUsers")
+
+
+def test_it_installs_upgrades_and_removes(installer: Installer, tmp_path: Path) -> None:
+    assert installer.run("/AllUsers") == 0
+    program = installer.installed
+    assert program.run("--version").exit_code == 0
+    assert "cxr-edge" in str(program.run("--version").out)
+    assert "DisplayVersion" in installer.registered()
+    results = tmp_path / "results.csv"
+    assert program.run("predict", SAMPLES / "normal-1.jpg", "--csv", results).exit_code == 0
+
+    # An upgrade leaves nothing of the version before, and nothing else untouched.
+    stale = program.folder / "_internal" / "of the version before.dll"
+    stale.write_bytes(b"")
+    beside = installer.target / "mine.txt"
+    beside.write_text("mine")
+    assert installer.run("/AllUsers") == 0
+    assert not stale.exists()
+    assert beside.read_text() == "mine"
+    assert sorted(path.name for path in installer.target.iterdir()) == [
+        "mine.txt",
+        "program",
+        "uninstall.exe",
+    ]
+    assert program.run("doctor").exit_code == 0, program.run("doctor").said
+
+    beside.unlink()
+    assert installer.remove("/AllUsers") == 0
+    assert not program.executable.exists()
+    assert not installer.registered()
+    assert len(rows_of(results)) == 1
+
+
+def test_the_start_menu(installer: Installer) -> None:
+    assert installer.run("/AllUsers") == 0
+    shortcuts = {path.name for path in start_menu().rglob("cxr-edge*.lnk")}
+    assert shortcuts == {
+        "cxr-edge.lnk",
+        "cxr-edge - choose folder.lnk",
+        "cxr-edge - open results.lnk",
+        "cxr-edge - remove.lnk",
+    }
+    assert installer.remove("/AllUsers") == 0
+    assert not list(start_menu().rglob("cxr-edge*.lnk"))
+    assert installer.run("/AllUsers", "/NOICONS") == 0
+    assert not list(start_menu().rglob("cxr-edge*.lnk"))
+
+
+def test_it_is_removed_without_the_results_unless_told(installer: Installer) -> None:
+    public = of_everybody("Users/Public/Documents/cxr-edge")
+    settings = of_everybody("ProgramData/cxr-edge")
+    for words, stays in ((["/AllUsers"], True), (["/AllUsers", "/PURGE"], False)):
+        assert installer.run("/AllUsers") == 0
+        for folder in (public, settings):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "x.csv").write_text("x")
+        assert installer.remove(*words) == 0
+        assert (public / "x.csv").exists() is stays
+        assert (settings / "x.csv").exists() is stays
+
+
+def test_a_program_that_does_not_run_leaves_the_version_before(
+    installer: Installer, windows: Program
+) -> None:
+    """A disk that fills while files are unpacked: what is there does not run, or is not whole."""
+    assert installer.run("/AllUsers") == 0
+    before = installer.installed.run("--version").out
+    with small_disk(installer.target) as disk:
+        shutil.copytree(installer.target, disk / "cxr-edge")
+        on_disk = Installer(installer.path, windows, disk / "cxr-edge")
+        filled = threading.Event()
+
+        def fill() -> None:
+            """All that is left, as soon as the new version is being unpacked."""
+            while not (on_disk.target / "program.new" / "_internal").exists():
+                time.sleep(0.01)
+            with suppress(OSError), (disk / "full").open("wb", buffering=0) as file:
+                while file.write(bytes(1 << 20)):
+                    pass
+            filled.set()
+
+        threading.Thread(target=fill, daemon=True).start()
+        assert on_disk.run("/AllUsers") in (2, 4)
+        assert filled.is_set()
+        assert not (on_disk.target / "program.new").exists()
+        assert on_disk.installed.run("--version").out == before
+        # And where it is seen in advance.
+        assert on_disk.run("/AllUsers") == 4
+        assert on_disk.installed.run("--version").out == before
+
+
+def test_a_folder_whose_name_is_too_long(installer: Installer, tmp_path: Path) -> None:
+    far = tmp_path / ("lang" * 40)
+    assert installer.run("/AllUsers", target=far) == 2
+    assert not far.exists()
+
+
+def test_the_service(installer: Installer, tmp_path: Path) -> None:
+    """As far as Wine carries it: the Service Control Manager, an account, and starting."""
+    films = tmp_path / "films"
+    films.mkdir()
+    folder = installer.installed.named(films)
+    exit_code = installer.run("/AllUsers", f"/FOLDER={folder}")
+    asked = installer.installed.run("service", "status")
+    assert exit_code == 0, asked.said
+    assert asked.exit_code == 0, asked.said
+    shutil.copy(SAMPLES / "normal-1.jpg", films)
+    results = of_everybody("Users/Public/Documents/cxr-edge/results.csv")
+    deadline = time.monotonic() + PATIENCE_S
+    while not results.exists() or not rows_of(results):
+        assert time.monotonic() < deadline, installer.installed.run("status").said
+        time.sleep(0.5)
+    # An upgrade stops it, and starts it again.
+    assert installer.run("/AllUsers") == 0
+    assert installer.installed.run("service", "status").exit_code == 0
+    assert installer.installed.run("service", "stop").exit_code == 0
+    assert installer.installed.run("service", "status").exit_code == 1
+    assert installer.remove("/AllUsers", "/PURGE") == 0
+    assert not results.exists()
+
+
+@contextmanager
+def small_disk(beside: Path) -> Iterator[Path]:
+    """A file system with room for two versions and a half: three are there while a third comes."""
+    size = sum(path.stat().st_size for path in beside.rglob("*") if path.is_file())
+    disk = beside.parent / "small disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={int(size * 2.5)}", "tmpfs", str(disk)]
+    if NATIVE_WINDOWS or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("no small file system can be mounted here")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def of_everybody(path: str) -> Path:
+    """A folder of this Windows."""
+    drive = Path("C:/") if NATIVE_WINDOWS else Path(os.environ["WINEPREFIX"]) / "drive_c"
+    return drive / path
+
+
+def start_menu() -> Path:
+    return of_everybody("ProgramData/Microsoft/Windows/Start Menu/Programs")
