@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Self
 
-from .errors import CxrEdgeError
+from .errors import CxrEdgeError, RadiographError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,8 +51,9 @@ class Message(str):
 
 
 def sentence(error: CxrEdgeError) -> Message:
-    """What went wrong, and the next step."""
-    return Message.joined((error.message, error.next_step))
+    """What str() says of an error: its code, what went wrong, and the next step."""
+    code = f"{error.code}:" if isinstance(error, RadiographError) else ""
+    return Message.joined((code, error.message, error.next_step))
 
 
 def told(said: str | CxrEdgeError) -> str:

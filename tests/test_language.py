@@ -22,7 +22,7 @@ from click.testing import CliRunner
 from cxr_edge import language
 from cxr_edge.cli import cli
 from cxr_edge.commands.shown import described
-from cxr_edge.errors import RecordError
+from cxr_edge.errors import RecordError, UnreadableError
 from cxr_edge.language import (
     DOMAIN,
     ConsoleFormatter,
@@ -207,6 +207,11 @@ def test_what_is_in_a_message_is_translated_too(speak):
     both = Message.joined((sentence(error), "", Message("The rows wait in the ledger.")))
     assert told(both) == f"{spanish} Las filas esperan en el registro."
     assert both == f"{error} The rows wait in the ledger."
+
+
+def test_an_error_of_a_film_begins_with_its_code():
+    error = UnreadableError("empty", "The file has zero bytes.", "Copy it again.")
+    assert told(error) == str(error) == "empty: The file has zero bytes. Copy it again."
 
 
 def test_text_that_no_catalog_has_stays_as_it_is(speak):
