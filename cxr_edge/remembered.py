@@ -5,8 +5,6 @@ It is a configuration of `cxr-edge watch`, in this user's own cxr-edge.toml.
 
 import os
 import re
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -57,10 +55,11 @@ def of_service() -> Settings | None:
         return None
 
 
-def remember(folder: Path, documents: Path, dialect: str, config: Path | None = None) -> Settings:
+def remember(folder: Path, home: Path, dialect: str, config: Path | None = None) -> Settings:
     """Have `folder` watched from now on; whatever else was set stays.
 
-    documents, dialect: where the first time lets results go, and how they are written. config: the
+    home, dialect: where the first time lets results go (home/cxr-edge/results.csv; not among the
+    documents, which Windows may copy to its maker's cloud), and how they are written. config: the
     file that remembers it, this user's own where none is named.
     Raises SettingsError: the folder cannot be watched; CxrEdgeError: this cannot be written.
     """
@@ -73,7 +72,7 @@ def remember(folder: Path, documents: Path, dialect: str, config: Path | None = 
         document = tomlkit.parse(read_text(config))
         document["folder"] = str(folder.resolve())
     else:
-        csv = documents / "cxr-edge" / "results.csv"
+        csv = home / "cxr-edge" / "results.csv"
         document = tomlkit.parse(_BEGINNING)
         document["folder"] = str(folder.resolve())
         document["csv"] = {"path": str(csv), "dialect": dialect}
@@ -183,30 +182,9 @@ def results_file(settings: Settings) -> Path:
     return found[-1]
 
 
-def default_folder(documents: Path) -> Path:
+def default_folder(home: Path) -> Path:
     """For X-rays, where the user has no other."""
-    return documents / _("X-rays")
-
-
-def documents_folder() -> Path:
-    """The user's documents, which may lie on a share."""
-    if sys.platform == "win32":
-        from win32com.shell import shell
-
-        do_not_look_whether_it_is_there = 0x4000  # KF_FLAG_DONT_VERIFY
-        return Path(
-            shell.SHGetKnownFolderPath(shell.FOLDERID_Documents, do_not_look_whether_it_is_there)
-        )
-    home = Path.home()
-    if shutil.which("xdg-user-dir"):
-        asked = subprocess.run(
-            ["xdg-user-dir", "DOCUMENTS"], capture_output=True, text=True, check=False
-        )
-        folder = Path(asked.stdout.strip())
-        # It answers with the home where the desktop names no such folder.
-        if folder.is_absolute() and folder != home:
-            return folder
-    return home / "Documents"
+    return home / "cxr-edge" / _("X-rays")
 
 
 def public_documents_folder() -> Path:

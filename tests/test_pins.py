@@ -1,4 +1,4 @@
-"""What the Linux bundle and the container image are made of: pinned, and as the tests run with."""
+"""What the bundles and the container image are made of: pinned, and as the tests run with."""
 
 import re
 from configparser import ConfigParser
@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import ROOT
 
 LINUX = ROOT / "packaging" / "linux"
+WINDOWS = ROOT / "packaging" / "windows"
 FLAVOURS = {"cpu": "onnxruntime", "gpu": "onnxruntime-gpu"}
 DOCKERFILE = (ROOT / "packaging" / "docker" / "Dockerfile").read_text(encoding="utf-8")
 
@@ -35,7 +36,11 @@ def pinned(flavour: str) -> dict[str, str]:
     return pins(LINUX / "pins.txt") | pins(LINUX / f"pins-{flavour}.txt")
 
 
-@pytest.mark.parametrize("path", sorted(LINUX.glob("pins*.txt")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    sorted((*LINUX.glob("pins*.txt"), *WINDOWS.glob("*.txt"))),
+    ids=lambda path: f"{path.parent.name}-{path.name}",
+)
 def test_each_pin_has_a_hash_and_the_version_of_the_tests(path: Path) -> None:
     tested = pins(ROOT / "constraints.txt")
     found = pins(path)
@@ -54,6 +59,20 @@ def test_all_that_the_program_needs_is_pinned(flavour: str) -> None:
     names = {normal(re.split(r"[<>=;\[ ]", line)[0]) for line in needed}
     assert FLAVOURS[flavour] in names
     assert names <= pinned(flavour).keys()
+
+
+@pytest.mark.parametrize("flavour", ["cpu", "gpu", "dml"])
+def test_all_that_windows_needs_is_pinned(flavour: str) -> None:
+    config = ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    lines = config["options"]["install_requires"].split("\n")
+    lines += config["options.extras_require"][flavour].split("\n")
+    names = {normal(re.split(r"[<>=;\[ ]", line)[0]) for line in lines if line}
+    assert {"pywin32", "pefile"} <= names
+    found = pins(WINDOWS / "pins.txt") | pins(WINDOWS / f"pins-{flavour}.txt")
+    built_here = pins(WINDOWS / "opencv.txt")  # against the numpy that goes into the bundle
+    assert built_here["numpy"] == found["numpy"]
+    assert names <= found.keys() | built_here.keys()
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cxr_edge import remembered as remembering
 from cxr_edge.asking import NoDialogError
 from cxr_edge.cli import cli
 from cxr_edge.errors import BusyError, CxrEdgeError, SettingsError
@@ -20,12 +19,13 @@ from tests.conftest import ROOT, make_film
 
 @pytest.fixture
 def user(tmp_path, monkeypatch) -> Path:
-    """A person who never used this program; the folder of their documents."""
+    """A person who never used this program; their own folder."""
     for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "LOCALAPPDATA"):
         monkeypatch.setenv(name, str(tmp_path / "own"))
-    documents = tmp_path / "Documentos de Ana"
-    monkeypatch.setattr(remembering, "documents_folder", lambda: documents)
-    return documents
+    home = tmp_path / "Ana María"
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(home))
+    return home
 
 
 @pytest.fixture
@@ -96,8 +96,8 @@ class TestAsked:
     def test_the_first_time_it_asks_and_offers_a_folder(self, user, watching):
         outcome = start(typed="\n")
         assert outcome.exit_code == 0, outcome.output
-        assert watching.settings.folder == user / "X-rays"
-        assert (user / "X-rays").is_dir()
+        assert watching.settings.folder == user / "cxr-edge" / "X-rays"
+        assert (user / "cxr-edge" / "X-rays").is_dir()
 
     def test_one_that_is_not_there_is_asked_for_again(self, user, films, watching):
         outcome = start(typed=f"{films / 'none'}\n'{films}'\n")
@@ -123,7 +123,7 @@ class TestAsked:
         assert outcome.exit_code == 1
         assert "Error: No folder was chosen" in outcome.stderr
         assert remembered() is None
-        assert not (user / "X-rays").exists()
+        assert not (user / "cxr-edge" / "X-rays").exists()
 
 
 def test_a_folder_that_is_not_there_is_said(user, tmp_path, watching):
@@ -279,13 +279,8 @@ def test_a_service_that_is_stopped_is_in_nobodys_way(user, films, watching, monk
 def test_the_first_run_ends_with_a_row_in_the_table(user, films, tmp_path):
     """The whole way, with a model: a folder dropped onto the icon, and Ctrl-C."""
     user.mkdir()
-    code = (
-        "import sys; from pathlib import Path; import cxr_edge.remembered as r\n"
-        "documents = Path(sys.argv.pop()); r.documents_folder = lambda: documents\n"
-        "from cxr_edge.cli import main; main()"
-    )
     process = subprocess.Popen(
-        [sys.executable, "-c", code, str(films), str(user)],
+        [sys.executable, "-m", "cxr_edge", str(films)],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   cxr-edge start
-  cxr-edge start "C:\\Users\\Ana\\Documents\\X-rays"
+  cxr-edge start "C:\\X-rays"
   cxr-edge start --choose
 
 The folder is remembered: the next time no argument is needed. It stands, and so may
@@ -36,7 +36,7 @@ Closing the window, or Ctrl-C, ends it; started again, it goes on where it was.
 def command(folder: Path | None, choose: bool) -> None:
     """Read the chest X-rays that come into FOLDER, and ask for it the first time.
 
-    The results are in cxr-edge/results.csv among this user's documents.
+    The results are in cxr-edge/results.csv in this user's own folder.
     """
     from ..errors import BusyError
     from .watch import until_stopped
@@ -60,26 +60,20 @@ def command(folder: Path | None, choose: bool) -> None:
 def _chosen(folder: Path | None, choose: bool) -> "Settings":
     """Of the folder that is named, or else remembered, or else asked for. Raises CxrEdgeError."""
     from ..asking import ask_folder, in_console, in_dialog
-    from ..remembered import (
-        default_folder,
-        dialect_here,
-        documents_folder,
-        remember,
-        remembered,
-    )
+    from ..remembered import default_folder, dialect_here, remember, remembered
 
     known = remembered()
     if folder is None and known is not None and not choose:
         return known
-    documents = documents_folder()
+    home = Path.home()
 
     def accept(folder: Path) -> "Settings":
-        return remember(folder, documents, dialect_here())
+        return remember(folder, home, dialect_here())
 
     if folder is not None:
         return accept(folder)
     is_there = known is not None and known.folder.is_dir()
-    offered = known.folder if known is not None and is_there else default_folder(documents)
+    offered = known.folder if known is not None and is_there else default_folder(home)
     return ask_folder(offered, accept, in_dialog, in_console)
 
 

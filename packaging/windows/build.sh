@@ -35,15 +35,19 @@ step() {
 }
 
 apt_packages() {
-  apt-get update -q > "$work/apt.log" 2>&1
+  dpkg --add-architecture i386   # for wine32: an installer of NSIS is a 32-bit program, so that it can say
+  apt-get update -q > "$work/apt.log" 2>&1   # on any Windows what is wrong
   DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
-    wine wine64 gcc-mingw-w64-x86-64-win32 nsis unzip >> "$work/apt.log" 2>&1
+    wine wine64 wine32:i386 nsis unzip gcc-mingw-w64-x86-64-win32 {gcc,g++}-mingw-w64-x86-64-posix mingw-w64-x86-64-dev \
+    binutils nasm cmake ninja-build >> "$work/apt.log" 2>&1
 }
 
 linux_venv() {   # what builds and audits; the tests compare with what this Python says
   [ -x "$work/venv/bin/python" ] || "${PYTHON:-python3}" -m venv "$work/venv"
-  "$work/venv/bin/pip" install -q --disable-pip-version-check -c constraints.txt ".[cpu,package]" pytest
+  "$work/venv/bin/pip" install -q --disable-pip-version-check -c constraints.txt ".[cpu,package]" pytest wheel
 }
+
+opencv() { $here/opencv.sh "$work/opencv" "$work/venv/bin/python"; }
 
 site_packages() {
   local target=$work/python/Lib/site-packages
@@ -53,7 +57,7 @@ site_packages() {
     --require-hashes -r $here/pins.txt -r "$here/pins-$flavour.txt"
   "$work/venv/bin/pip" wheel -q --disable-pip-version-check --no-deps -w "$work/wheel" .
   "$work/venv/bin/pip" install -q --disable-pip-version-check --target "$target" --no-compile --no-deps \
-    "$work"/wheel/cxr_edge-*.whl
+    "$work"/opencv/wheel/*.whl "$work"/wheel/cxr_edge-*.whl
   rm -rf build/lib build/bdist*   # setuptools leaves them in the checkout
 }
 
@@ -71,6 +75,7 @@ bundle() {
 [ "$skip_apt" ] || step "Debian packages" apt_packages
 step "Linux venv" linux_venv
 step "Windows Python" $here/assemble-python.sh "$work" "$work/venv/bin/python"
+step "OpenCV (once)" opencv
 step "Windows packages" site_packages
 step "Wine prefix" make_prefix "$work/prefix" "$work/ucrt/ucrtbase.dll"
 step "PyInstaller, notices, SBOM, hashes" bundle

@@ -218,7 +218,11 @@ Function .onInit
     Quit
   ${EndIf}
   SetRegView 64
+  StrCpy $R0 $INSTDIR   ; of /D=, which the next line passes over
   !insertmacro MULTIUSER_INIT
+  ${If} $R0 != ""
+    StrCpy $INSTDIR $R0
+  ${EndIf}
   ${GetParameters} $0
   ClearErrors
   ${GetOptions} $0 "/SERVICE=" $Service
@@ -298,7 +302,9 @@ FunctionEnd
 
 Function un.onInit
   SetRegView 64
+  StrCpy $R0 $INSTDIR   ; where this uninstaller lies
   !insertmacro MULTIUSER_UNINIT
+  StrCpy $INSTDIR $R0
 FunctionEnd
 
 Section "Uninstall"
@@ -333,11 +339,13 @@ Section "Uninstall"
   ${EndIf}
   ${If} $MultiUser.InstallMode == "AllUsers"
     SetShellVarContext all
-    RMDir /r "$APPDATA\cxr-edge"     ; ProgramData
-    RMDir /r "$DOCUMENTS\cxr-edge"   ; the public ones
+    RMDir /r "$APPDATA\cxr-edge"   ; in ProgramData
+    Delete "$DOCUMENTS\cxr-edge\results*.csv"
+    RMDir "$DOCUMENTS\cxr-edge"
   ${EndIf}
   SetShellVarContext current
   RMDir /r "$LOCALAPPDATA\cxr-edge"
-  RMDir /r "$DOCUMENTS\cxr-edge"
+  Delete "$PROFILE\cxr-edge\results*.csv"   ; X-rays may lie beside them
+  RMDir "$PROFILE\cxr-edge"
   kept:
 SectionEnd

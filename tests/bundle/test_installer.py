@@ -41,7 +41,7 @@ class Installer:
             # Wine puts quotes around a word with spaces, which /D= must not have.
             line = f"{self.installed.named(program)} {' '.join(words)}"
             done = subprocess.run(
-                ["wine", "cmd", "/c", *line.split(" ")],
+                ["wine", "cmd", "/c", "start", "/wait", *line.split(" ")],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
