@@ -37,10 +37,10 @@ def main(
     if sign:
         subprocess.run([sign, next(folder.glob("cxr-edge*"))], check=True)
     shutil.copy(ROOT / "LICENSE", folder)
-    this = [sys.executable, str(Path(__file__).with_name("notices.py"))]
-    subprocess.run(
-        [*this, "--site-packages", site_packages, "--build", work / "cxr_edge", folder], check=True
-    )
+    notices = [sys.executable, str(Path(__file__).with_name("notices.py"))]
+    options = ["--site-packages", site_packages, "--build", work / "cxr_edge"]
+    if subprocess.run([*notices, *options, folder]).returncode:
+        raise SystemExit(1)  # it has said why
     write_hashes(folder)
     sizes = sorted(((path.stat().st_size, path) for path in files_of(folder)), reverse=True)
     for size, path in sizes[:12]:

@@ -51,14 +51,13 @@ opencv() { $here/opencv.sh "$work/opencv" "$work/venv/bin/python"; }
 
 site_packages() {
   local target=$work/python/Lib/site-packages
+  local install=("$work/venv/bin/pip" install -q --disable-pip-version-check --target "$target" --no-compile
+    --platform win_amd64 --python-version 3.11 --implementation cp --only-binary=:all: --no-deps)
   rm -rf "$target" "$work/wheel"
-  "$work/venv/bin/pip" install -q --disable-pip-version-check --target "$target" --platform win_amd64 \
-    --python-version 3.11 --implementation cp --only-binary=:all: --no-compile --no-deps \
-    --require-hashes -r $here/pins.txt -r "$here/pins-$flavour.txt"
+  "${install[@]}" --require-hashes -r $here/pins.txt -r "$here/pins-$flavour.txt"
   "$work/venv/bin/pip" wheel -q --disable-pip-version-check --no-deps -w "$work/wheel" .
-  "$work/venv/bin/pip" install -q --disable-pip-version-check --target "$target" --no-compile --no-deps \
-    "$work"/opencv/wheel/*.whl "$work"/wheel/cxr_edge-*.whl
   rm -rf build/lib build/bdist*   # setuptools leaves them in the checkout
+  "${install[@]}" "$work"/opencv/wheel/*.whl "$work"/wheel/cxr_edge-*.whl
 }
 
 bundle() {

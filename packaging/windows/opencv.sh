@@ -120,7 +120,8 @@ pack() {
   mkdir tree/cv2/data; cp source/cv2/data/__init__.py tree/cv2/data/
   local about=tree/opencv_python_headless-$opencv+small.dist-info
   mkdir -p "$about/licenses"
-  sed "s/^Version: .*/&+small/; /^Description:/,\$d" source/PKG-INFO > "$about/METADATA"
+  # It says "Apache 2.0", which is no SPDX expression; GCC's libraries are inside.
+  sed "s/^Version: .*/&+small/; s/^License: .*/License-Expression: Apache-2.0 AND GPL-3.0-or-later WITH GCC-exception-3.1/; /^Description:/,\$d" source/PKG-INFO > "$about/METADATA"
   printf 'Wheel-Version: 1.0\nGenerator: opencv.sh\nRoot-Is-Purelib: false\nTag: cp311-abi3-win_amd64\n' > "$about/WHEEL"
   cp source/LICENSE.txt source/LICENSE-3RD-PARTY.txt "$about/licenses/"
   cp "$here/../licences/gcc-runtime.txt" "$about/licenses/LICENSE-gcc-runtime.txt"
