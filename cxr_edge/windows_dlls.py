@@ -82,14 +82,15 @@ def search_folders() -> list[Path]:
     the module's own folder: the program's folder, and those that packages have added.
 
     Which were added cannot be asked. They are NAME.libs beside the package, as delvewheel makes
-    wheels (github.com/adang1345/delvewheel), and a packaged program's own.
+    wheels (github.com/adang1345/delvewheel), pywin32's own, and a packaged program's.
     """
     program: str = getattr(sys, "_base_executable", "") or sys.executable
     folders = [Path(program).parent, Path(sys.executable).parent]
     if bundle := getattr(sys, "_MEIPASS", ""):
         folders.append(Path(bundle))
     for entry in sys.path:
-        folders += sorted(Path(entry).glob("*.libs")) if entry else []
+        found = [*Path(entry).glob("*.libs"), *Path(entry).glob("pywin32_system32")]
+        folders += sorted(found) if entry else []
     return list(dict.fromkeys(folders))
 
 

@@ -281,6 +281,20 @@ def test_watch_reads_what_comes_and_stops_cleanly_on_a_signal(
     assert "Traceback" not in err
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="closes its streams as POSIX does")
+def test_watch_needs_no_streams(films, tmp_path, tiny_model_path):
+    """A service of Windows has none, and Python then has None in their place."""
+    target = tmp_path / "r.csv"
+    process = run_module(
+        *("watch", films, "--csv", target, "--model", tiny_model_path, "--settle", 0.1),
+        preexec_fn=lambda: [os.close(number) for number in (0, 1, 2)],
+    )
+    wait_for_rows(target, 2, process)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
 def test_a_killed_watch_loses_and_repeats_nothing(films, tmp_path, tiny_model_path):
     for i in range(40):
         make_film(films / f"{i:02}.png", 100 + i, side=256)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bundle.program import NATIVE_WINDOWS, PATIENCE_S, Program, rows_of, text_of
+from tests.bundle.program import NATIVE_WINDOWS, PATIENCE_S, Program, rows_of, text_of, wait_until
 from tests.conftest import SAMPLES
 
 
@@ -30,31 +30,36 @@ class Installer:
         return self._run(self.path, "/S", *words, f"/D={folder}")
 
     def remove(self, *words: str) -> int:
-        """_?=: in this process, where it would start a copy of itself and not wait for it."""
+        """_?=: in this process, where it would start a copy of itself and not wait for it. It
+        cannot delete itself then."""
+        uninstaller = self.target / "uninstall.exe"
         folder = self.installed.named(self.target)
-        return self._run(self.target / "uninstall.exe", "/S", *words, f"_?={folder}")
+        exit_code = self._run(uninstaller, "/S", *words, f"_?={folder}")
+        if exit_code == 0:
+            assert list(self.target.iterdir()) == [uninstaller]
+            uninstaller.unlink()
+            self.target.rmdir()
+        return exit_code
 
     def _run(self, program: Path, *words: str) -> int:
-        if NATIVE_WINDOWS:
-            done = subprocess.run(f'"{program}" {" ".join(words)}', timeout=PATIENCE_S)
-        else:
-            # Wine puts quotes around a word with spaces, which /D= must not have.
-            line = f"{self.installed.named(program)} {' '.join(words)}"
-            done = subprocess.run(
-                ["wine", "cmd", "/c", "start", "/wait", *line.split(" ")],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=PATIENCE_S,
-            )
-        return done.returncode
+        # Each word as it is: NSIS wants no quotes around what has spaces, and Wine would put some.
+        command = (
+            f'"{program}" {" ".join(words)}' if NATIVE_WINDOWS else ["wine", str(program), *words]
+        )
+        return subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=PATIENCE_S,
+        ).returncode
 
     def registered(self) -> str:
         """What "Apps" among Windows' settings lists; "" for nothing."""
         key = r"HKLM\Software\Microsoft\Windows\CurrentVersion\Uninstall\cxr-edge"
         wine = [] if NATIVE_WINDOWS else ["wine"]
         done = subprocess.run(
-            [*wine, "reg", "query", key, "/v", "DisplayVersion"],
+            [*wine, "reg", "query", key, "/v", "DisplayVersion", "/reg:64"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
         )
@@ -66,7 +71,8 @@ def installer(windows: Program, tmp_path: Path) -> Iterator[Installer]:
     named = os.environ.get("CXR_EDGE_INSTALLER")
     if not named:
         pytest.skip("no installer (CXR_EDGE_INSTALLER); packaging/windows/build.sh makes one")
-    one = Installer(Path(named), windows, tmp_path / "Programme ü" / "cxr-edge")
+    place = "Programme ü" if NATIVE_WINDOWS else "Programme-ü"
+    one = Installer(Path(named), windows, tmp_path / place / "cxr-edge")
     yield one
     if (one.target / "uninstall.exe").exists():
         one.remove("/AllUsers")
@@ -168,25 +174,25 @@ def test_a_folder_whose_name_is_too_long(installer: Installer, tmp_path: Path) -
 
 
 def test_the_service(installer: Installer, tmp_path: Path) -> None:
-    """As far as Wine carries it: the Service Control Manager, an account, and starting."""
+    """Wine 8 has no delayed start, and refuses it after it has set up the service."""
     films = tmp_path / "films"
     films.mkdir()
-    folder = installer.installed.named(films)
-    exit_code = installer.run("/AllUsers", f"/FOLDER={folder}")
-    asked = installer.installed.run("service", "status")
-    assert exit_code == 0, asked.said
-    assert asked.exit_code == 0, asked.said
+    exit_code = installer.run("/AllUsers", f"/FOLDER={installer.installed.named(films)}")
+    run = installer.installed.run
+    if installer.installed.under_wine:
+        assert exit_code == 6
+        assert run("service", "start").exit_code == 0
+    else:
+        assert exit_code == 0
     shutil.copy(SAMPLES / "normal-1.jpg", films)
     results = of_everybody("Users/Public/Documents/cxr-edge/results.csv")
-    deadline = time.monotonic() + PATIENCE_S
-    while not results.exists() or not rows_of(results):
-        assert time.monotonic() < deadline, installer.installed.run("status").said
-        time.sleep(0.5)
+    wait_until(lambda: results.exists() and bool(rows_of(results)), "the service's row")
     # An upgrade stops it, and starts it again.
     assert installer.run("/AllUsers") == 0
-    assert installer.installed.run("service", "status").exit_code == 0
-    assert installer.installed.run("service", "stop").exit_code == 0
-    assert installer.installed.run("service", "status").exit_code == 1
+    assert run("service", "status").exit_code == 0
+    stopped = run("service", "stop")
+    assert stopped.exit_code == 0, stopped.said
+    assert run("service", "status").exit_code == 1
     assert installer.remove("/AllUsers", "/PURGE") == 0
     assert not results.exists()
 
