@@ -44,7 +44,7 @@ apt_packages() {
 
 linux_venv() {   # what builds and audits; the tests compare with what this Python says
   [ -x "$work/venv/bin/python" ] || "${PYTHON:-python3}" -m venv "$work/venv"
-  "$work/venv/bin/pip" install -q --disable-pip-version-check -c constraints.txt ".[cpu,package]" pytest tqdm wheel
+  "$work/venv/bin/pip" install -q --disable-pip-version-check -c constraints.txt ".[cpu,package]" pytest wheel
 }
 
 opencv() { $here/opencv.sh "$work/opencv" "$work/venv/bin/python"; }

@@ -9,9 +9,12 @@ export WINEDLLOVERRIDES="mscoree,mshtml=;ucrtbase=n,b;vcruntime140,vcruntime140_
 # make_prefix FOLDER UCRTBASE: a bare Windows 10 without Python and Visual C++ runtime.
 make_prefix() {
   export WINEPREFIX=$1
-  WINEPREFIX=$1 wineserver -k 2> /dev/null || true
-  rm -rf "$1"
-  timeout 300 wineboot --init > /dev/null 2>&1
+  if [ -d "$1" ]; then   # nothing may run there any more
+    wineserver -k 2> /dev/null || true
+    timeout 60 wineserver -w || true
+    rm -rf "$1"
+  fi
+  timeout 300 wineboot --init > /dev/null 2>&1 || { echo "Wine cannot make the prefix $1." >&2; return 1; }
   winrun timeout 60 wine winecfg -v win10
   # A crash ends a program; no debugger that waits for somebody.
   winrun wine reg add 'HKLM\Software\Microsoft\Windows NT\CurrentVersion\AeDebug' /v Auto /t REG_SZ /d 0 /f > /dev/null

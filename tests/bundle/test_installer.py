@@ -7,10 +7,8 @@ two change is seen on a real Windows only.
 import os
 import shutil
 import subprocess
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -125,44 +123,36 @@ def test_the_start_menu(installer: Installer) -> None:
 
 
 def test_it_is_removed_without_the_results_unless_told(installer: Installer) -> None:
-    public = of_everybody("Users/Public/Documents/cxr-edge")
+    public = of_everybody("users/Public/Documents/cxr-edge")
     settings = of_everybody("ProgramData/cxr-edge")
     for words, stays in ((["/AllUsers"], True), (["/AllUsers", "/PURGE"], False)):
         assert installer.run("/AllUsers") == 0
-        for folder in (public, settings):
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "x.csv").write_text("x")
+        for file in (public / "results.csv", public / "film.dcm", settings / "watch.toml"):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("x")
         assert installer.remove(*words) == 0
-        assert (public / "x.csv").exists() is stays
-        assert (settings / "x.csv").exists() is stays
+        assert (public / "results.csv").exists() is stays
+        assert settings.exists() is stays
+        assert (public / "film.dcm").exists(), "what people put there is never deleted"
+    shutil.rmtree(public)
 
 
-def test_a_program_that_does_not_run_leaves_the_version_before(
+def test_a_disk_that_fills_leaves_the_version_before(
     installer: Installer, windows: Program
 ) -> None:
-    """A disk that fills while files are unpacked: what is there does not run, or is not whole."""
     assert installer.run("/AllUsers") == 0
     before = installer.installed.run("--version").out
-    with small_disk(installer.target) as disk:
+    n_files = sum(1 for _ in installer.target.rglob("*"))
+    # There is room for another version, but for no further files: it is not seen in advance.
+    with small_disk(installer.target, size=3, n_files=n_files + n_files // 2) as disk:
         shutil.copytree(installer.target, disk / "cxr-edge")
         on_disk = Installer(installer.path, windows, disk / "cxr-edge")
-        filled = threading.Event()
-
-        def fill() -> None:
-            """All that is left, as soon as the new version is being unpacked."""
-            while not (on_disk.target / "program.new" / "_internal").exists():
-                time.sleep(0.01)
-            with suppress(OSError), (disk / "full").open("wb", buffering=0) as file:
-                while file.write(bytes(1 << 20)):
-                    pass
-            filled.set()
-
-        threading.Thread(target=fill, daemon=True).start()
         assert on_disk.run("/AllUsers") in (2, 4)
-        assert filled.is_set()
         assert not (on_disk.target / "program.new").exists()
         assert on_disk.installed.run("--version").out == before
-        # And where it is seen in advance.
+    with small_disk(installer.target, size=1.5, n_files=0) as disk:
+        shutil.copytree(installer.target, disk / "cxr-edge")
+        on_disk = Installer(installer.path, windows, disk / "cxr-edge")
         assert on_disk.run("/AllUsers") == 4
         assert on_disk.installed.run("--version").out == before
 
@@ -185,7 +175,7 @@ def test_the_service(installer: Installer, tmp_path: Path) -> None:
     else:
         assert exit_code == 0
     shutil.copy(SAMPLES / "normal-1.jpg", films)
-    results = of_everybody("Users/Public/Documents/cxr-edge/results.csv")
+    results = of_everybody("users/Public/Documents/cxr-edge/results.csv")
     wait_until(lambda: results.exists() and bool(rows_of(results)), "the service's row")
     # An upgrade stops it, and starts it again.
     assert installer.run("/AllUsers") == 0
@@ -198,12 +188,13 @@ def test_the_service(installer: Installer, tmp_path: Path) -> None:
 
 
 @contextmanager
-def small_disk(beside: Path) -> Iterator[Path]:
-    """A file system with room for two versions and a half: three are there while a third comes."""
-    size = sum(path.stat().st_size for path in beside.rglob("*") if path.is_file())
-    disk = beside.parent / "small disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={int(size * 2.5)}", "tmpfs", str(disk)]
+def small_disk(installed: Path, size: float, n_files: int) -> Iterator[Path]:
+    """A file system with room for so many times what is installed, and n_files (0: any number)."""
+    n_bytes = sum(path.stat().st_size for path in installed.rglob("*") if path.is_file())
+    disk = installed.parent / "small-disk"
+    disk.mkdir(exist_ok=True)
+    options = f"size={int(n_bytes * size)},nr_inodes={n_files}"
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]
     if NATIVE_WINDOWS or subprocess.run(mount, capture_output=True).returncode != 0:
         pytest.skip("no small file system can be mounted here")
     try:
