@@ -28,19 +28,20 @@ WINDOWS_10 = frozenset({
 NOT_IN_N_EDITIONS = frozenset({"avicap32", "avifil32", "mf", "mfplat", "mfreadwrite", "msvfw32"})
 # fmt: on
 _WINE = (b"Wine builtin DLL", b"Wine placeholder DLL")
-_TABLES = (
-    ("DIRECTORY_ENTRY_IMPORT", "IMAGE_DIRECTORY_ENTRY_IMPORT"),
-    ("DIRECTORY_ENTRY_DELAY_IMPORT", "IMAGE_DIRECTORY_ENTRY_DELAY_IMPORT"),
-)
 
 
 def imports(data: bytes) -> Iterator[tuple[str, bool]]:
     """The DLLs that a PE file imports, in small letters, and whether only when they are used."""
     pe = pefile.PE(data=data, fast_load=True)
-    pe.parse_data_directories([pefile.DIRECTORY_ENTRY[index] for _, index in _TABLES])
-    for attribute, _ in _TABLES:
-        for entry in getattr(pe, attribute, []):
-            yield entry.dll.decode().lower(), "DELAY" in attribute
+    numbers = pefile.DIRECTORY_ENTRY
+    at_start = pe.OPTIONAL_HEADER.DATA_DIRECTORY[numbers["IMAGE_DIRECTORY_ENTRY_IMPORT"]]
+    if at_start.VirtualAddress:
+        place = (at_start.VirtualAddress, at_start.Size)
+        for entry in pe.parse_import_directory(*place, dllnames_only=True):
+            yield entry.dll.decode().lower(), False
+    pe.parse_data_directories([numbers["IMAGE_DIRECTORY_ENTRY_DELAY_IMPORT"]])
+    for entry in getattr(pe, "DIRECTORY_ENTRY_DELAY_IMPORT", []):
+        yield entry.dll.decode().lower(), True
 
 
 def origin(dll: str, in_bundle: frozenset[str]) -> str:
