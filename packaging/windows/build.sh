@@ -71,6 +71,12 @@ bundle() {
 
 . $here/finish.sh
 
+driven() {
+  $here/test.sh --flavour "$flavour" -q > "$work/tests.log" 2>&1 || { tail -60 "$work/tests.log"; return 1; }
+}
+
+bytes() { find "$1" -type f -printf '%s\n' | awk '{ n += $1 } END { printf "%.1f MB", n / 1e6 }'; }
+
 [ "$skip_apt" ] || step "Debian packages" apt_packages
 step "Linux venv" linux_venv
 step "Windows Python" $here/assemble-python.sh "$work" "$work/venv/bin/python"
@@ -80,5 +86,12 @@ step "Wine prefix" make_prefix "$work/prefix" "$work/ucrt/ucrtbase.dll"
 step "PyInstaller, notices, SBOM, hashes" bundle
 step "audit of DLL imports" audit
 step "installer" installer
-[ ! "$tests" ] || step "tests in a bare Windows" $here/test.sh --flavour "$flavour" -q
-cat "$work/timings.txt"
+[ ! "$tests" ] || step "tests in a bare Windows" driven
+{
+  echo "cxr-edge for Windows, flavour $flavour:"
+  echo "  program    $(bytes "$out"/cxr-edge) in $(find "$out/cxr-edge" -type f | wc -l) files"
+  echo "  installer  $(bytes "$out"/*-setup.exe)"
+  echo "  DLLs       $(tail -1 "$out/dll-audit.txt")"
+  [ ! "$tests" ] || echo "  tests      $(grep -E '[0-9]+ passed' "$work/tests.log" | tail -1)"
+  sed 's/^/  /' "$work/timings.txt"
+} | tee "$out/summary.txt"
