@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 NATIVE_WINDOWS = sys.platform == "win32"
 PATIENCE_S = 120
 
@@ -39,6 +41,14 @@ class Program:
     def folder(self) -> Path:
         return self.executable.parent
 
+    @property
+    def home(self) -> Path:
+        """This user's own folder, as the program is told."""
+        if NATIVE_WINDOWS:
+            return Path.home()
+        drive = Path(os.environ.get("WINEPREFIX", "")) / "drive_c"
+        return next((drive / "users").glob("[!P]*")) if self.under_wine else self.user
+
     def named(self, path: Path) -> str:
         """A path as the program sees it."""
         return f"Z:{path.absolute()}".replace("/", "\\") if self.under_wine else str(path)
@@ -55,7 +65,11 @@ class Program:
             name: self.named(value) if isinstance(value, Path) else value
             for name, value in wanted.items()
         }
-        own = {"XDG_CACHE_HOME": str(self.user), "XDG_DATA_HOME": str(self.user)}
+        own = {
+            name: str(self.user) for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")
+        }
+        if not self.is_windows:
+            own["HOME"] = str(self.user)
         kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
         return kept | own | named
 
@@ -87,6 +101,20 @@ class Program:
             yield Program(elsewhere / self.executable.name, self.user)
         finally:
             shutil.rmtree(elsewhere)
+
+    @contextmanager
+    def on_read_only_disk(self) -> Iterator["Program"]:
+        """The same program where nobody may write, as on a locked stick."""
+        disk = self.user / "stick"
+        disk.mkdir()
+        mount = ["mount", "--bind", str(self.folder), str(disk)]
+        if NATIVE_WINDOWS or subprocess.run(mount, capture_output=True).returncode != 0:
+            pytest.skip("no read-only file system can be mounted here")
+        try:
+            subprocess.run(["mount", "-o", "remount,bind,ro", str(disk)], check=True)
+            yield Program(disk / self.executable.name, self.user)
+        finally:
+            subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def text_of(output: bytes) -> str:

@@ -52,9 +52,9 @@ class Installer:
             timeout=PATIENCE_S,
         ).returncode
 
-    def registered(self) -> str:
+    def registered(self, root: str = "HKLM") -> str:
         """What "Apps" among Windows' settings lists; "" for nothing."""
-        key = r"HKLM\Software\Microsoft\Windows\CurrentVersion\Uninstall\cxr-edge"
+        key = root + r"\Software\Microsoft\Windows\CurrentVersion\Uninstall\cxr-edge"
         wine = [] if NATIVE_WINDOWS else ["wine"]
         done = subprocess.run(
             [*wine, "reg", "query", key, "/v", "DisplayVersion", "/reg:64"],
@@ -105,6 +105,16 @@ def test_it_installs_upgrades_and_removes(installer: Installer, tmp_path: Path) 
     assert not program.executable.exists()
     assert not installer.registered()
     assert len(rows_of(results)) == 1
+
+
+def test_for_oneself(installer: Installer) -> None:
+    assert installer.run("/CurrentUser") == 0
+    assert installer.installed.run("--version").exit_code == 0
+    assert "DisplayVersion" in installer.registered("HKCU")
+    assert not installer.registered()
+    assert installer.run("/CurrentUser", r"/FOLDER=C:\films") == 6, "a service is everybody's"
+    assert installer.remove("/CurrentUser") == 0
+    assert not installer.registered("HKCU")
 
 
 def test_the_start_menu(installer: Installer) -> None:

@@ -111,7 +111,7 @@ def test_a_dropped_film_is_read_and_the_watcher_stops(program: Program, clinic: 
     films.mkdir()
     shutil.copy(SAMPLES / "normal-1.jpg", films)
     options = ("--csv", target, "--settle", 0.2, "--poll", 0.2, "--ledger", clinic / "l.sqlite")
-    with Watcher(program, films, *options) as watcher:
+    with Watcher(program, "watch", films, *options) as watcher:
         wait_until(lambda: target.exists() and len(rows_of(target)) == 1, "the first row")
         shutil.copy(SAMPLES / "pneumonia-2.png", films / "später – ñ.png")
         wait_until(lambda: len(rows_of(target)) == 2, "the dropped film's row")
@@ -122,13 +122,44 @@ def test_a_dropped_film_is_read_and_the_watcher_stops(program: Program, clinic: 
     assert rows_of(target)[1]["status"] == "ok"
 
 
+def test_a_folder_dropped_onto_the_icon_is_read(program: Program, clinic: Path) -> None:
+    """Nothing but the folder's name, as Windows gives it; the rest is remembered."""
+    films = clinic / "films"
+    films.mkdir()
+    shutil.copy(SAMPLES / "normal-1.jpg", films)
+    target = program.home / "cxr-edge" / "results.csv"
+    with Watcher(program, films) as watcher:
+        wait_until(lambda: target.exists() and bool(rows_of(target)), "the film's row")
+        assert watcher.stop() == 0, watcher.said
+    assert rows_of(target)[-1]["status"] == "ok"
+    assert b"Not for diagnostic use" in watcher.said
+
+
+def test_it_runs_where_nobody_may_write(program: Program, tmp_path: Path) -> None:
+    with program.on_read_only_disk() as read_only:
+        done = read_only.run("predict", SAMPLES / "normal-1.jpg", "--csv", tmp_path / "r.csv")
+    assert done.exit_code == 0, done.said
+    assert rows_of(tmp_path / "r.csv")[0]["status"] == "ok"
+
+
+def test_windows_shows_whose_version_it_is(windows: Program) -> None:
+    import pefile
+
+    with pefile.PE(str(windows.executable)) as program:
+        strings = program.FileInfo[0][0].StringTable[0].entries
+        kinds = {entry.id for entry in program.DIRECTORY_ENTRY_RESOURCE.entries}
+    assert strings[b"ProductVersion"].decode() == cxr_edge.__version__
+    assert b"Not for diagnostic use" in strings[b"FileDescription"]
+    assert pefile.RESOURCE_TYPE["RT_ICON"] in kinds
+
+
 def test_the_rows_of_a_locked_csv_are_filled_in(windows: Program, clinic: Path) -> None:
     """As Excel locks it: nobody else may write, or even open it."""
     films, target = clinic / "films", clinic / "r.csv"
     films.mkdir()
     options = ("--csv", target, "--settle", 0.2, "--poll", 0.2, "--ledger", clinic / "l.sqlite")
     shutil.copy(SAMPLES / "normal-1.jpg", films)
-    with Watcher(windows, films, *options) as watcher:
+    with Watcher(windows, "watch", films, *options) as watcher:
         wait_until(lambda: target.exists() and len(rows_of(target)) == 1, "the first row")
         with kept_for_oneself(windows, target):
             shutil.copy(SAMPLES / "normal-2.png", films)

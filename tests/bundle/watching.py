@@ -12,11 +12,14 @@ from tests.bundle.program import NATIVE_WINDOWS, PATIENCE_S, Program
 
 
 class Watcher:
-    """Ctrl-Break on Windows; Ctrl-C on Linux. Under Wine, whose GenerateConsoleCtrlEvent does not
-    serve without a screen, Ctrl-C typed into a terminal of its own."""
+    """args: "watch" and its own, or whatever else watches.
+
+    Stopped by Ctrl-Break on Windows, Ctrl-C on Linux. Under Wine, whose GenerateConsoleCtrlEvent
+    does not serve without a screen, Ctrl-C is typed into a terminal of its own.
+    """
 
     def __init__(self, program: Program, *args: str | float | Path) -> None:
-        command = program.command("watch", *args)
+        command = program.command(*args)
         self._in_terminal = program.under_wine
         if self._in_terminal:
             command = [
