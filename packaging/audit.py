@@ -26,6 +26,8 @@ WINDOWS_10 = frozenset({
 # Media Foundation and Video for Windows: the N editions sold in Europe and Korea get them with
 # Microsoft's Media Feature Pack, and only with it.
 NOT_IN_N_EDITIONS = frozenset({"avicap32", "avifil32", "mf", "mfplat", "mfreadwrite", "msvfw32"})
+# Of CUDA 13 and cuDNN 9, which the flavour gpu expects of the PC; `cxr-edge doctor` names them.
+CUDA = frozenset({"cublas64_13", "cublaslt64_13", "cudnn64_9", "cufft64_12"})
 # fmt: on
 _WINE = (b"Wine builtin DLL", b"Wine placeholder DLL")
 
@@ -51,6 +53,8 @@ def origin(dll: str, in_bundle: frozenset[str]) -> str:
     name = dll.removesuffix(".dll")
     if name.startswith(("api-ms-win-", "ext-ms-")) or name in WINDOWS_10:
         return "Windows 10"
+    if name in CUDA:
+        return "CUDA"
     return "Windows 10, not N" if name in NOT_IN_N_EDITIONS else ""
 
 

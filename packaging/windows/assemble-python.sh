@@ -31,7 +31,7 @@ for name in libffi libcrypto libssl sqlite3 zlib1; do
   find "$work/x/deploy_libs" -name "$name*.dll" -exec cp {} "$windows/DLLs/" \;
 done
 # Not panda3d's: its VCRUNTIME140.dll is of 2015.
-for name in vcruntime140 vcruntime140_1 msvcp140 msvcp140_1; do
+for name in vcruntime140 vcruntime140_1 msvcp140 msvcp140_1 msvcp140_atomic_wait; do
   found=$(find "$work"/x/msvc_runtime-*.data -name "$name.dll" | head -1)
   cp "$found" "$windows/"
 done
