@@ -279,3 +279,18 @@ def test_film_without_contrast_is_blank(pixels: np.ndarray, white: float) -> Non
 def test_narrow_but_real_contrast_is_kept() -> None:
     twelve_of_sixteen = radiograph(FILM_16 * 16, 65535)
     np.testing.assert_allclose(to_grey(twelve_of_sixteen, SPEC), GREY, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(100, 90), (500, 460), (900, 700)])
+def test_a_film_is_resized_alike_with_and_without_ipp(shape: tuple[int, int]) -> None:
+    """Where this build of OpenCV has no IPP, there is nothing to differ."""
+    pixels = np.random.default_rng(0).integers(0, 4096, shape, np.uint16)
+    found = []
+    before = cv2.ipp.useIPP()
+    for used in (True, False):
+        cv2.ipp.setUseIPP(used)
+        possible = cv2.ipp.useIPP()
+        found.append(squash(pixels, 224, 224))
+        assert cv2.ipp.useIPP() == possible, "the caller's setting is left as it was"
+    cv2.ipp.setUseIPP(before)
+    np.testing.assert_array_equal(*found)
