@@ -99,8 +99,8 @@ Section "cxr-edge" SectionProgram
   ${If} ${Errors}
     ${Fail} 2 "$(CANNOT_WRITE)"
   ${EndIf}
-  ${GetRoot} "$INSTDIR" $1
-  ${DriveSpace} "$INSTDIR\" "/D=F /S=K" $1
+  IntOp $0 $0 / 1024   ; in MB: the KB that are free on a large disk are more than NSIS can count
+  ${DriveSpace} "$INSTDIR\" "/D=F /S=M" $1
   ${If} $1 < $0
     ${Fail} 4 "$(NO_SPACE)"
   ${EndIf}
@@ -188,11 +188,12 @@ Section /o "$(SERVICE)" SectionService
     Pop $1
     DetailPrint $1
   ${EndIf}
-  ${If} $0 != 0
+  ${If} $0 == 0
+    StrCpy $HadService ""   ; it runs already
+  ${Else}
     MessageBox MB_OK|MB_ICONEXCLAMATION "$(NO_SERVICE)$\r$\n$1" /SD IDOK
     SetErrorLevel 6
   ${EndIf}
-  StrCpy $HadService ""
 SectionEnd
 
 Section "-start again"
