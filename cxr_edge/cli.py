@@ -21,6 +21,7 @@ COMMANDS = (
     "results",
     "predict",
     "watch",
+    "serve",
     "status",
     "model",
     "export-csv",

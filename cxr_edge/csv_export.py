@@ -8,11 +8,12 @@ from datetime import date, timedelta, tzinfo
 from pathlib import Path
 from typing import IO
 
-from .csv_view import midnight
 from .errors import RecordError, SettingsError
-from .ledger import Ledger, Prediction
+from .ledger import Ledger, Prediction, Verdict, midnight
 from .record import COLUMNS, Dialect, cannot_be_written, defuse, line, to_row
 from .result import Identifiers
+
+VERDICT_COLUMNS = ("verdict", "verdict_note", "verdict_by", "verdict_at")
 
 
 @dataclass(frozen=True)
@@ -91,19 +92,45 @@ def every_name(ledger: Ledger, predictions: Iterable[Prediction]) -> Iterator[Pr
 
 
 def write_rows(
-    file: IO[bytes], predictions: Iterable[Prediction], dialect: Dialect, identifiers: bool = False
+    file: IO[bytes],
+    predictions: Iterable[Prediction],
+    dialect: Dialect,
+    identifiers: bool = False,
+    verdicts_of: Callable[[int], list[Verdict]] | None = None,
 ) -> int:
-    """Write a header and a row for each; returns how many. identifiers: the DICOM ones too."""
+    """Write a header and a row for each; returns how many. identifiers: the DICOM ones too.
+    verdicts_of: what people said last of a prediction, by its number; in four columns more."""
     names = [field.name for field in fields(Identifiers)] if identifiers else []
+    if verdicts_of:
+        names += VERDICT_COLUMNS
     file.write(dialect.bom_bytes + line((*COLUMNS, *names), dialect))
     n_rows = 0
     for prediction in predictions:
         cells = [*to_row(prediction.result, dialect).values()]
         if identifiers:
             cells += map(defuse, asdict(prediction.identifiers).values())
+        if verdicts_of:
+            cells += map(defuse, _verdict_cells(prediction, verdicts_of(prediction.id)))
         file.write(line(cells, dialect))
         n_rows += 1
     return n_rows
+
+
+def _verdict_cells(prediction: Prediction, verdicts: list[Verdict]) -> list[str]:
+    """That on the leading finding, or on a film without any, is said as it is; where there is
+    another one, each with its finding."""
+    findings = prediction.result.findings
+    leading = findings[0].name if findings else ""
+    rows = [
+        (one.verdict, one.note, one.by, one.at.isoformat(timespec="seconds")) for one in verdicts
+    ]
+    if [one.finding for one in verdicts] == [leading]:
+        return [*rows[0]]
+    named = [one.finding or "film" for one in verdicts]
+    return [
+        "; ".join(f"{name}={row[column]}" for name, row in zip(named, rows, strict=True))
+        for column in range(len(VERDICT_COLUMNS))
+    ]
 
 
 @contextlib.contextmanager

@@ -5,12 +5,13 @@ import logging
 import os
 import re
 from collections import Counter
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import date, timedelta, tzinfo
 from pathlib import Path
 
 from .errors import RecordError
 from .language import Message, why
 from .ledger import Ledger, Prediction, View, fsync_folder
+from .ledger import midnight
 from .record import (
     COLUMNS,
     MAX_RECORD_BYTES,
@@ -351,12 +352,6 @@ class _Rows:
             self.exact.add(hash((key, cells[_TIME])))
         if any_time or not _OWN_TIME.fullmatch(cells[_TIME]):
             self.of_any_time[key] += 1
-
-
-def midnight(day: date, timezone: tzinfo | None = None) -> datetime:
-    """When a day begins there; None: where this machine is."""
-    begins = datetime(day.year, day.month, day.day, tzinfo=timezone)
-    return begins if timezone else begins.astimezone()
 
 
 def mount_point(path: Path) -> Path:

@@ -1,7 +1,10 @@
 """READ for DICOM: decode, Modality LUT, VOI LUT, then inversion (PS3.4 N.2), in that order."""
 
 import io
+import math
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import cv2
@@ -18,6 +21,7 @@ from .radiograph import (
     BAND_ROWS,
     Radiograph,
     RadiographFile,
+    Unwindowed,
     check_n_pixels,
     corrupt,
     finish,
@@ -37,37 +41,89 @@ _PLAIN_SYNTAXES = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
 # Of fewer levels than this the means that PREPARE rounds to whole levels would be too coarse.
 _MIN_CLIPPED_LEVELS = 1020
 _LATERAL_VIEWS = frozenset({"LL", "RL", "LLD", "RLD", "LATERAL", "LAT"})
+_VOI_ELEMENTS = ("VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth")
+# A window so many values away from its film, or at no number, is none.
+_FARTHEST = 1e9
+# Of white, where stored values may be clipped in place of being looked up. A quarter of one of 255
+# grey levels is enough for a network; a person may look at a narrow part of the range.
+_FOR_A_NETWORK, _FOR_A_PERSON = 0.25 / 255, 0.51 / 0xFFFF
 
 
-def decode_dicom(file: RadiographFile, min_side_px: int = 0) -> Radiograph:
+def decode_dicom(
+    file: RadiographFile, min_side_px: int = 0, *, any_film: bool = False
+) -> Radiograph:
     """Decode a single-frame greyscale DICOM file.
 
-    min_side_px: as decode_radiograph says; means of 2 x 2 pixels are taken where that is at hand.
+    min_side_px, any_film: as decode_radiograph says; means of 2 x 2 pixels are taken where that is
+    at hand.
     Raises UnreadableError (corrupt, unsupported_format, too_many_pixels) or RefusedError (colour,
     several_frames, not_a_radiograph, lateral, invalid_pixels).
     """
+    with _damage_is_corrupt():
+        dataset, stored = _read(file.data, any_film)
+        pixels, white, _ = _display_values(stored, dataset, min_side_px, _FOR_A_NETWORK)
+        photometric = str(dataset.PhotometricInterpretation)
+        return finish(pixels, white, _bits(dataset), photometric, file, stored.shape)
+
+
+def decode_unwindowed(file: RadiographFile, min_side_px: int = 0) -> Unwindowed:
+    """Decode a single-frame DICOM file for a person to look at; see decode_dicom, with any_film."""
+    with _damage_is_corrupt():
+        dataset, stored = _read(file.data, any_film=True)
+        window, windowed = _window(dataset), _has_curve(dataset)
+        if not windowed:
+            for name in _VOI_ELEMENTS:
+                dataset.pop(name, None)
+        pixels, white, ends = _display_values(stored, dataset, min_side_px, _FOR_A_PERSON)
+        slope, intercept = (ends[1] - ends[0]) / white, ends[0]
+        if dataset.PhotometricInterpretation == "MONOCHROME1":
+            slope, intercept = -slope, ends[1]
+        if windowed:
+            slope, intercept, window = 1.0, 0.0, (0.0, white)
+        elif window:
+            low, high = sorted((value - intercept) / slope for value in window)
+            window = (low, high) if -_FARTHEST <= low <= high <= _FARTHEST else None
+        if not (math.isfinite(slope) and math.isfinite(intercept)):
+            raise ValueError("its rescale is no number")
+        shown = finish(pixels, white, _bits(dataset), "", file, stored.shape)
+        full_shape = shown.full_shape
+        return Unwindowed(shown.pixels, white, full_shape, slope, intercept, window, windowed)
+
+
+@contextmanager
+def _damage_is_corrupt() -> Iterator[None]:
+    """What comes out of pydicom or a codec depends on the byte that is wrong; all of it means
+    damaged data."""
     try:
         # pydicom warns about every liberty a vendor took; what matters raises.
         with quiet:
-            stream = io.BytesIO(file.data)
-            dataset = pydicom.dcmread(stream, force=True, stop_before_pixels=True)
-            _complete_file_meta(dataset)
-            stored = _pixels_in_place(file.data, stream.tell(), dataset)
-            if stored is None:
-                dataset = pydicom.dcmread(io.BytesIO(file.data), force=True)
-                _complete_file_meta(dataset)
-            _check_header(dataset, has_pixels=stored is not None)
-            stored = _stored_pixels(dataset) if stored is None else stored
-            pixels, white = _display_values(stored, dataset, min_side_px)
-            bits = int(dataset.get("BitsStored") or dataset.BitsAllocated)
-            photometric = str(dataset.PhotometricInterpretation)
-            return finish(pixels, white, bits, photometric, file, stored.shape)
+            yield
     except (RadiographError, MemoryError):
         raise
-    # What else comes out of pydicom or a codec depends on the byte that is wrong; all of it means
-    # damaged data.
     except Exception as exc:
         raise corrupt(exc) from exc
+
+
+def _read(data: bytes, any_film: bool) -> tuple[pydicom.Dataset, NDArray[Any]]:
+    """The header and the stored pixels, (H, W) but where there are several images."""
+    stream = io.BytesIO(data)
+    dataset = pydicom.dcmread(stream, force=True, stop_before_pixels=True)
+    _complete_file_meta(dataset)
+    stored = _pixels_in_place(data, stream.tell(), dataset)
+    if stored is None:
+        dataset = pydicom.dcmread(io.BytesIO(data), force=True)
+        _complete_file_meta(dataset)
+    _check_header(dataset, stored is not None, any_film)
+    if stored is not None:
+        return dataset, stored
+    stored = _stored_pixels(dataset)
+    if dataset.get("SamplesPerPixel") == 3:
+        stored = np.asarray(cv2.cvtColor(np.ascontiguousarray(stored), cv2.COLOR_RGB2GRAY))
+    return dataset, stored
+
+
+def _bits(dataset: pydicom.Dataset) -> int:
+    return int(dataset.get("BitsStored") or dataset.BitsAllocated)
 
 
 def identifiers(data: bytes) -> Identifiers:
@@ -81,26 +137,16 @@ def identifiers(data: bytes) -> Identifiers:
             found = [str(header.get(name) or "") for name in tags]
     except MemoryError:
         raise
-    # As in decode_dicom, which says what is wrong with the file.
+    # As in _damage_is_corrupt; what is wrong with the file is said when it is decoded.
     except Exception:
         return Identifiers()
     shown = ("".join(filter(str.isprintable, text)).strip()[:64] for text in found)
     return Identifiers(*shown)
 
 
-def _check_header(dataset: pydicom.Dataset, has_pixels: bool) -> None:
-    modality = str(dataset.get("Modality", "") or "").upper()
-    if modality not in _RADIOGRAPH_MODALITIES:
-        raise RefusedError(
-            "not_a_radiograph",
-            f"The DICOM modality is {modality}, not a radiograph.",
-            "Send chest radiographs only (CR or DX).",
-        )
-    view = str(dataset.get("ViewPosition", "") or "").upper()
-    if view in _LATERAL_VIEWS:
-        raise RefusedError(
-            "lateral", f"The view is {view}, a lateral.", "Send the frontal view (PA or AP)."
-        )
+def _check_header(dataset: pydicom.Dataset, has_pixels: bool, any_film: bool) -> None:
+    if not any_film:
+        _check_what_it_shows(dataset)
     if not has_pixels and not any(name in dataset for name in _PIXEL_ELEMENTS):
         # pydicom stops without a word where a file ends too early.
         if _class_name(dataset).endswith("Image Storage"):
@@ -114,10 +160,27 @@ def _check_header(dataset: pydicom.Dataset, has_pixels: bool) -> None:
     n_frames = int(dataset.get("NumberOfFrames", 1) or 1)
     if n_frames > 1:
         raise refuse_frames(n_frames)
-    if int(dataset.get("SamplesPerPixel", 1) or 1) != 1 or not str(
-        dataset.PhotometricInterpretation
-    ).startswith("MONOCHROME"):
+    n_channels = int(dataset.get("SamplesPerPixel", 1) or 1)
+    is_grey = str(dataset.PhotometricInterpretation).startswith("MONOCHROME")
+    # A palette, or colours of more than 8 bits, are no radiograph's.
+    can_be_grey = any_film and not is_grey and (n_channels, dataset.BitsAllocated) == (3, 8)
+    if not can_be_grey and (n_channels != 1 or not is_grey):
         raise refuse_colour()
+
+
+def _check_what_it_shows(dataset: pydicom.Dataset) -> None:
+    modality = str(dataset.get("Modality", "") or "").upper()
+    if modality not in _RADIOGRAPH_MODALITIES:
+        raise RefusedError(
+            "not_a_radiograph",
+            f"The DICOM modality is {modality}, not a radiograph.",
+            "Send chest radiographs only (CR or DX).",
+        )
+    view = str(dataset.get("ViewPosition", "") or "").upper()
+    if view in _LATERAL_VIEWS:
+        raise RefusedError(
+            "lateral", f"The view is {view}, a lateral.", "Send the frontal view (PA or AP)."
+        )
 
 
 def _class_name(dataset: pydicom.Dataset) -> str:
@@ -237,24 +300,31 @@ def _check_lossless_jpeg(data: bytes) -> tuple[int, int, int, int]:
 
 
 def _display_values(
-    stored: NDArray[Any], dataset: pydicom.Dataset, min_side_px: int
-) -> tuple[NDArray[Any], float]:
-    """Stored pixels as they should be displayed, 0 black, and their white."""
+    stored: NDArray[Any], dataset: pydicom.Dataset, min_side_px: int, tolerance: float
+) -> tuple[NDArray[Any], float, tuple[float, float]]:
+    """Stored pixels as they should be displayed, 0 black, and their white; and what they were
+    before they began at 0, of the darkest and the brightest there can be.
+
+    tolerance: see `_clip`.
+    """
     if stored.ndim != 2:
         raise refuse_frames(len(stored))
     if stored.dtype.kind == "f" or stored.dtype.itemsize > 2:
-        return _displayed(stored, dataset)
+        shown, *ends = _displayed(stored, dataset)
+        return shown, ends[1] - ends[0], (ends[0], ends[1])
     # Whatever is done to a stored value, up to 16 bits it is quickest done once per possible value.
-    table, white = _display_table(stored.dtype, dataset)
+    table, white, range_ = _display_table(stored.dtype, dataset)
     native = stored.astype(stored.dtype.newbyteorder("="), copy=False)
     patterns = native.view(f"u{stored.dtype.itemsize}")
     n_times = n_halvings(patterns.shape, min_side_px)
-    clipped = _clip(patterns, table, white, n_times)
-    return clipped or (_look_up(patterns, table, n_times), white)
+    clipped = _clip(patterns, table, white, n_times, tolerance)
+    return *(clipped or (_look_up(patterns, table, n_times), white)), range_
 
 
-def _display_table(stored: np.dtype[Any], dataset: pydicom.Dataset) -> tuple[NDArray[Any], float]:
-    """What is displayed for each pattern that a stored pixel can have, and its white.
+def _display_table(
+    stored: np.dtype[Any], dataset: pydicom.Dataset
+) -> tuple[NDArray[Any], float, tuple[float, float]]:
+    """What is displayed for each pattern that a stored pixel can have; see _display_values.
 
     Beyond the table it begins again: bits that are not used do not count. Display values that are
     no whole numbers, as those of a window, are given in 16 bits.
@@ -267,16 +337,18 @@ def _display_table(stored: np.dtype[Any], dataset: pydicom.Dataset) -> tuple[NDA
         # (PS3.5, 8.1.1); what the others hold repeats itself.
         n_unused = 8 * stored.itemsize - int(dataset.BitsStored)
         values = (values[: n_patterns >> n_unused] << n_unused) >> n_unused
-    shown, white = _displayed(values, dataset)
+    shown, *ends = _displayed(values, dataset)
+    white = ends[1] - ends[0]
     if white != int(white) or white > 0xFFFF or (shown != np.rint(shown)).any():
         shown, white = np.rint(shown * (0xFFFF / white)), 0xFFFF
-    return shown.astype(np.uint8 if white <= 0xFF else np.uint16), float(white)
+    shown = shown.astype(np.uint8 if white <= 0xFF else np.uint16)
+    return shown, float(white), (ends[0], ends[1])
 
 
 def _clip(
-    patterns: NDArray[Any], table: NDArray[Any], white: float, n_times: int
+    patterns: NDArray[Any], table: NDArray[Any], white: float, n_times: int, tolerance: float
 ) -> tuple[NDArray[Any], float] | None:
-    """The same to a quarter of one of 255 grey levels by clipping the stored values, and its white.
+    """The same to a part of white, `tolerance`, by clipping the stored values, and its white.
 
     That takes half the time of a table. None where it is not the same: where the table is no ramp
     between two flat ends, as a wide window is, or where a pixel lies beyond the table.
@@ -290,7 +362,7 @@ def _clip(
     rises = bool(table[high] > table[low])
     ramp = np.clip(np.arange(len(table)), low, high)
     ramp = ramp - low if rises else high - ramp
-    if np.abs(ramp / (high - low) - table / white).max() > 0.25 / 255:
+    if np.abs(ramp / (high - low) - table / white).max() > tolerance:
         return None
     ends = patterns.dtype.type(low), patterns.dtype.type(high)
     scratch = np.empty((BAND_ROWS, patterns.shape[1]), patterns.dtype)
@@ -327,14 +399,15 @@ def _look_up(patterns: NDArray[Any], table: NDArray[Any], n_times: int) -> NDArr
     return in_bands(len(patterns), n_times, rows)
 
 
-def _displayed(stored: NDArray[Any], dataset: pydicom.Dataset) -> tuple[NDArray[Any], float]:
-    """Stored values, in any number and shape, as they should be displayed, and their white."""
+def _displayed(stored: NDArray[Any], dataset: pydicom.Dataset) -> tuple[NDArray[Any], float, float]:
+    """Stored values, in any number and shape, as they should be displayed, 0 black; and the range
+    open to them before they began at 0."""
     values, black, white = _apply_voi(*_apply_modality(stored, dataset), dataset)
     if values.dtype.kind != "u":
         values = values.astype(np.float64)  # so that nothing wraps around below
     values = np.clip(values, black, white)  # a damaged codestream may lead beyond its bits
     inverted = dataset.PhotometricInterpretation == "MONOCHROME1"
-    return white - values if inverted else values - black, float(white - black)
+    return white - values if inverted else values - black, float(black), float(white)
 
 
 def _apply_modality(
@@ -346,11 +419,12 @@ def _apply_modality(
         return apply_modality_lut(stored.astype(np.int64), dataset), 0, (1 << bits) - 1
     if stored.dtype.kind == "f":
         # Floating point pixels declare no range, so the image's own is taken.
-        ends = np.array([stored.min(), stored.max()], np.float64)
+        lowest, highest = float(stored.min()), float(stored.max())
+        ends = np.array([lowest, highest if highest != lowest else lowest + 1])
     else:
         n_values = 1 << int(dataset.BitsStored)
-        lowest = -n_values // 2 if stored.dtype.kind == "i" else 0
-        ends = np.array([lowest, lowest + n_values - 1])
+        first = -n_values // 2 if stored.dtype.kind == "i" else 0
+        ends = np.array([first, first + n_values - 1])
     black, white = sorted(apply_modality_lut(ends, dataset).tolist())
     return apply_modality_lut(stored, dataset), black, white
 
@@ -360,7 +434,7 @@ def _apply_voi(
 ) -> tuple[NDArray[Any], float, float]:
     """Values after the VOI LUT or the first window (PS3.3 C.11.2), and the range open to them."""
     voi = pydicom.Dataset()
-    for name in ("VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth"):
+    for name in _VOI_ELEMENTS:
         if dataset.get(name) not in (None, ""):
             voi[name] = dataset[name]
     if voi.get("VOILUTSequence"):
@@ -370,12 +444,39 @@ def _apply_voi(
         # Clipped here, because pydicom casts to the width of the table's entries first.
         indices = np.clip(np.rint(values), first, first + (n_entries or 1 << 16) - 1)
         return apply_voi_lut(indices.astype(np.int64), voi), 0, (1 << bits) - 1
-    if "WindowCenter" in voi and _first(voi.get("WindowWidth", 0)) > 0:
+    if _has_window(voi):
         # The window's result fills the range of the bits that are declared: one bit, 0 to 1.
         voi.BitsStored, voi.PixelRepresentation = 1, 0
         voi.PhotometricInterpretation = "MONOCHROME2"
         return apply_voi_lut(values, voi), 0, 1
     return values, black, white
+
+
+def _has_window(dataset: pydicom.Dataset) -> bool:
+    return dataset.get("WindowCenter") not in (None, "") and _first(dataset.get("WindowWidth")) > 0
+
+
+def _has_curve(dataset: pydicom.Dataset) -> bool:
+    """Whether its VOI LUT is no straight line between black and white."""
+    if dataset.get("VOILUTSequence"):
+        return True
+    return _has_window(dataset) and _function(dataset) not in ("LINEAR", "LINEAR_EXACT")
+
+
+def _function(dataset: pydicom.Dataset) -> str:
+    return str(dataset.get("VOILUTFunction") or "LINEAR").upper()
+
+
+def _window(dataset: pydicom.Dataset) -> tuple[float, float] | None:
+    """What the first window, a straight line, makes black and white (PS3.3 C.11.2.1.2.1)."""
+    if not _has_window(dataset) or _has_curve(dataset):
+        return None
+    center, width = _first(dataset.WindowCenter), _first(dataset.WindowWidth)
+    if _function(dataset) == "LINEAR":
+        if width < 1:
+            raise ValueError("its window is too narrow")
+        center, width = center - 0.5, width - 1
+    return center - width / 2, center + width / 2
 
 
 def _widen_table(table: pydicom.Dataset, dataset: pydicom.Dataset) -> int:
@@ -397,4 +498,7 @@ def _widen_table(table: pydicom.Dataset, dataset: pydicom.Dataset) -> int:
 
 
 def _first(value: object) -> float:
+    """The first of one or several numbers; 0 where there is none."""
+    if value is None or value == "":
+        return 0.0
     return float(np.atleast_1d(np.asarray(value, np.float64))[0])

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .model_card import SOFTMAX, InputSpec, ModelCard
+from .display import size_at, stretched
+from .model_card import SOFTMAX, ModelCard
 from .radiograph import Radiograph
 from .result import Finding
 
@@ -19,7 +20,8 @@ LONG_SIDE_PX = 640
 # shipped models the hottest cell of the median positive film lies 11 to 13 above, of the median
 # negative one 1 to 5.
 FULL_AT = 12.0
-_OPACITY = 0.6
+# Of the colour where it is full, over the film.
+OPACITY = 0.6
 # Inferno: its lightness rises evenly, with no red against green (van der Walt & Smith 2015). The
 # black end, which would hide the lungs, and the pale one, which bones have too, are left out.
 _COLOURS, _FIRST_COLOUR, _LAST_COLOUR = cv2.COLORMAP_INFERNO, 90, 230
@@ -70,7 +72,7 @@ def draw_overlays(
     """
     judged = [finding for finding in findings if finding.threshold is not None]
     local = evidence(logits, heatmaps, card)
-    film = _film(radiograph, card.input)
+    film = stretched(radiograph, card.input, LONG_SIDE_PX)
     overlays = []
     for finding in [one for one in judged if one.positive] or judged[:1]:
         picture = _captioned(
@@ -87,31 +89,47 @@ def overlay(
 
     Grey stays what speaks for the finding no more than its operating point asks for.
     """
-    assert finding.threshold is not None  # "no finding" has none and is not drawn
-    asked = min(finding.threshold, 1 - 1e-9)
-    above = (local - math.log(asked / (1 - asked))) / FULL_AT
     height, width = film.shape
-    # The heatmap was made of the squashed film; at the film's own shape it is unsquashed again.
-    smooth = cv2.resize(np.clip(above, 0, 1), (width, height), interpolation=cv2.INTER_CUBIC)
-    strength = np.clip(smooth, 0, 1).astype(np.float32)[:, :, np.newaxis]
-    opacity = _OPACITY * strength**0.75
+    strength = _strength(local, finding, (width, height))
+    opacity = OPACITY * _cover(strength)
     grey = film[:, :, np.newaxis].astype(np.float32)
     return _rounded(grey + opacity * (_coloured(strength) - grey))
 
 
-def _film(radiograph: Radiograph, spec: InputSpec) -> NDArray[np.uint8]:
-    """The film at a handy size, its own shape kept, black and white as the network gets them."""
-    height, width = radiograph.full_shape
-    scale = LONG_SIDE_PX / max(height, width)
-    size = round(width * scale), round(height * scale)
-    shrinks = radiograph.pixels.shape[0] > size[1]
-    pixels = cv2.resize(
-        radiograph.pixels, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    ).astype(np.float32)
-    black, white = np.percentile(pixels, (spec.black_percentile, spec.white_percentile))
-    # A film that is blank at this size only, and was judged all the same.
-    stretched = (pixels - black) * (255 / max(white - black, 1e-9))
-    return _rounded(np.clip(stretched, 0, 255))
+def layer(local: NDArray[np.float64], finding: Finding, full_shape: tuple[int, int]) -> bytes:
+    """A finding's evidence (h, w) alone, to be laid over its film (H, W): an RGBA PNG.
+
+    Its longer side has LONG_SIDE_PX, whatever the film's. It is transparent where nothing speaks
+    for the finding and opaque where the colour is full; laid over the film with OPACITY, it gives
+    what `overlay` does.
+    """
+    strength = _strength(local, finding, size_at(full_shape, LONG_SIDE_PX))
+    bgra = np.dstack([_coloured(strength), 255 * _cover(strength)])
+    return cv2.imencode(".png", _rounded(bgra))[1].tobytes()
+
+
+def legend_colours(n: int = 8) -> tuple[str, ...]:
+    """So many colours of `layer` from weak to strong, as #rrggbb."""
+    strength = np.linspace(0, 1, n, dtype=np.float32)[:, np.newaxis, np.newaxis]
+    colours = _coloured(strength).astype(np.uint8)[:, 0].tolist()
+    return tuple(f"#{red:02x}{green:02x}{blue:02x}" for blue, green, red in colours)
+
+
+def _strength(
+    local: NDArray[np.float64], finding: Finding, size: tuple[int, int]
+) -> NDArray[np.float32]:
+    """How full the colour is, 0 to 1, (H, W, 1); size: W and H."""
+    assert finding.threshold is not None  # "no finding" has none and is not drawn
+    asked = min(finding.threshold, 1 - 1e-9)
+    above = (local - math.log(asked / (1 - asked))) / FULL_AT
+    # The heatmap was made of the squashed film; at the film's own shape it is unsquashed again.
+    smooth = cv2.resize(np.clip(above, 0, 1), size, interpolation=cv2.INTER_CUBIC)
+    return np.clip(smooth, 0, 1).astype(np.float32)[:, :, np.newaxis]
+
+
+def _cover(strength: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How opaque the colour is, of what it is at its fullest."""
+    return np.asarray(strength**0.75, np.float32)
 
 
 def _rounded(grey: NDArray[Any]) -> NDArray[np.uint8]:

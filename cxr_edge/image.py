@@ -34,8 +34,10 @@ _EXIF_ORIENTATION = 0x0112
 _TIFF_PHOTOMETRIC = 262
 
 
-def decode_image(file: RadiographFile, min_side_px: int = 0) -> Radiograph:
-    """Decode an image; see radiograph.decode_radiograph for min_side_px and the errors."""
+def decode_image(
+    file: RadiographFile, min_side_px: int = 0, *, any_film: bool = False
+) -> Radiograph:
+    """Decode an image; see radiograph.decode_radiograph for the parameters and the errors."""
     try:
         # MAX_PIXELS decides, below; Pillow warns at a smaller size and about odd metadata.
         with quiet:
@@ -46,7 +48,7 @@ def decode_image(file: RadiographFile, min_side_px: int = 0) -> Radiograph:
                 raise refuse_frames(n_frames)
             if image.format in _REFUSED_FORMATS:
                 raise unsupported()
-            return _decode_single(image, file, min_side_px)
+            return _decode_single(image, file, min_side_px, any_film)
     except Image.DecompressionBombError as exc:
         # Pillow's own limit is higher than MAX_PIXELS, and comes first.
         raise too_many_pixels("The image is far too large") from exc
@@ -62,8 +64,10 @@ def decode_image(file: RadiographFile, min_side_px: int = 0) -> Radiograph:
         raise corrupt(exc) from exc
 
 
-def _decode_single(image: Image.Image, file: RadiographFile, min_side_px: int) -> Radiograph:
-    pixels = _stored_pixels(image, file, min_side_px)
+def _decode_single(
+    image: Image.Image, file: RadiographFile, min_side_px: int, any_film: bool
+) -> Radiograph:
+    pixels = _stored_pixels(image, file, min_side_px, any_film)
     reduced = image.height // pixels.shape[0]
     bits_stored = 1 if pixels.dtype == np.bool_ else 8 * pixels.dtype.itemsize
     if pixels.dtype.kind in "if":
@@ -86,7 +90,9 @@ def _decode_single(image: Image.Image, file: RadiographFile, min_side_px: int) -
     return finish(pixels, white, bits_stored, photometric, file, full_shape)
 
 
-def _stored_pixels(image: Image.Image, file: RadiographFile, min_side_px: int) -> NDArray[Any]:
+def _stored_pixels(
+    image: Image.Image, file: RadiographFile, min_side_px: int, any_film: bool
+) -> NDArray[Any]:
     """The grey values (H, W) as they are stored: bool, uint8, uint16, int32 or float32.
 
     16 bits may be reduced, as decode_image says.
@@ -96,7 +102,7 @@ def _stored_pixels(image: Image.Image, file: RadiographFile, min_side_px: int) -
     if image.mode in ("LA", "La"):
         return np.asarray(image.getchannel("L"))
     if image.mode not in ("1", "I", "F"):
-        return _grey_of_colour(image, file)
+        return _grey_of_colour(image, file, any_film)
     pixels: NDArray[Any] = np.asarray(image)
     # Some Pillow versions give 16-bit PNG as 32-bit integers.
     if image.mode == "I" and pixels.min() >= 0 and pixels.max() <= 0xFFFF:
@@ -120,18 +126,21 @@ def _in_bands(image: Image.Image, min_side_px: int) -> NDArray[Any]:
     )
 
 
-def _grey_of_colour(image: Image.Image, file: RadiographFile) -> NDArray[np.uint8]:
-    """The grey values (H, W) of an image stored in colour, refused where there really is colour."""
+def _grey_of_colour(image: Image.Image, file: RadiographFile, any_film: bool) -> NDArray[np.uint8]:
+    """The grey values (H, W) of an image stored in colour, refused where there really is colour
+    and not any film will do."""
     if image.format == "JPEG" and image.mode == "RGB":
         # libjpeg decodes the luminance alone in half the time; an eighth of the size is enough to
         # see whether there is colour.
-        thumbnail = Image.open(io.BytesIO(file.data), formats=("JPEG",))
-        thumbnail.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))
-        refuse_if_coloured(np.asarray(thumbnail))
+        if not any_film:
+            thumbnail = Image.open(io.BytesIO(file.data), formats=("JPEG",))
+            thumbnail.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))
+            refuse_if_coloured(np.asarray(thumbnail))
         image.draft("L", image.size)
         return np.asarray(image)
     rgb = np.asarray(image.convert("RGB"))
-    refuse_if_coloured(rgb)
+    if not any_film:
+        refuse_if_coloured(rgb)
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
 
 

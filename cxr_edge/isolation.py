@@ -14,12 +14,14 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from . import reader_process
@@ -28,7 +30,19 @@ from .heatmap import Overlay
 from .interpret import to_findings
 from .model import Model
 from .radiograph import out_of_memory
-from .reader_process import DRAWN, FAILED, IDENTIFIED, JUDGED, OPENED, READY, Failure, Task
+from .reader_process import (
+    DRAWN,
+    FAILED,
+    IDENTIFIED,
+    JUDGED,
+    OPENED,
+    READ,
+    READY,
+    REQUEST,
+    Failure,
+    Limited,
+    Task,
+)
 from .reading import Answer
 from .result import Identifiers
 from .session import DEVICE_OF
@@ -40,6 +54,8 @@ if sys.platform == "win32":
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+# The kind and the data of each.
+Messages = Iterator[tuple[bytes, bytes]]
 
 # It takes a second, and half a minute on an old PC whose virus scanner looks at every library.
 _START_S = 120.0
@@ -72,54 +88,33 @@ class Limits:
     memory_bytes: int = 2 * 1024**3
 
 
-class IsolatedReader:
-    """Reads films in a child process, which is started when it is first needed and anew after it
+class Isolated:
+    """Gives films to a child process, which is started when it is first needed and anew after it
     died.
 
-    For one thread at a time, but for `close`. On Linux the process also ends with the thread that
-    had it started; the next film then starts another.
+    For one thread at a time, but for `close`.
 
-    sha256, identifiers: of the film that was read last, as far as it got: of one that crashed the
-    process, nothing else is known.
+    sha256, identifiers: of the film that was given to it last, as far as it got: of one that
+    crashed the process, nothing else is known.
     """
 
     def __init__(
-        self,
-        model: Model,
-        thresholds: Mapping[str, float] | None = None,
-        limits: Limits = Limits(),
-        *,
-        threads: int = 1,
-        draw: bool = False,
-        with_identifiers: bool = False,
+        self, serve: Callable[..., None], task: Limited, ready: bytes, limits: Limits
     ) -> None:
-        """model: which the process loads for itself, on the same provider. threads: see load_model.
-        draw: with the findings drawn over the film; the model gives heatmaps. with_identifiers:
-        they are looked for."""
+        """serve: what the process does (see reader_process.serve). ready: what it says when it has
+        started."""
         self.sha256 = ""
         self.identifiers = Identifiers()
-        self._card = model.card
-        self._thresholds = thresholds
         self._limits = limits
-        self._task = Task(
-            model.path,
-            model.sha256,
-            DEVICE_OF[model.provider],
-            threads,
-            model.session.cached_at and model.session.cached_at.parent,
-            thresholds and dict(thresholds),
-            draw,
-            with_identifiers,
-            limits.memory_bytes,
-        )
+        self._start = _Start(serve, task, ready)
         self._child: _Child | None = None
         self._closed = False
         self._changing = threading.Lock()  # _child and _closed
-        self._in_hand = threading.Lock()  # a read
+        self._in_hand = threading.Lock()  # a film
 
     @property
     def pid(self) -> int | None:
-        """The process that reads; None where there is none now."""
+        """The process; None where there is none now."""
         child = self._child
         return child.pid if child is not None else None
 
@@ -130,25 +125,6 @@ class IsolatedReader:
         """
         with self._in_hand:
             self._living()
-
-    def read(self, path: Path) -> Answer:
-        """What the model says of a film.
-
-        Raises what radiograph.read_radiograph and preprocess.prepare raise; UnreadableError for a
-        fault of this program (internal_error) and for the process: stalled (the file could not be
-        had in time), took_too_long (to be decoded), out_of_memory, reader_crashed, no_reader (it
-        cannot be started), stopped (it was ended from outside, or `close` was called).
-        """
-        with self._in_hand:
-            child = self._living()
-            was_new = not child.n_films
-            try:
-                return self._read(child, path)
-            except UnreadableError as exc:
-                # What an earlier film left behind may have crashed it; a new one judges this film.
-                if exc.code != "reader_crashed" or was_new:
-                    raise
-            return self._read(self._living(), path)
 
     def close(self) -> None:
         """End the process; a film in hand in another thread ends with "stopped"."""
@@ -174,26 +150,59 @@ class IsolatedReader:
             if self._closed:
                 raise _stopped()
             try:
-                child = self._child = _Child(self._task, self._limits.film_s)
+                child = self._child = _Child(self._start, self._limits.film_s)
             except OSError as exc:  # no memory, or too many processes or open files
                 raise _no_reader(exc) from exc
         try:
-            child.begin(self._task)
+            child.begin(self._start)
         except (EOFError, OSError, ModelError) as exc:
             child.kill()
             self._clear_away(_END_S)
             raise _stopped() if self._closed else _no_reader(exc) from exc
         return child
 
-    def _read(self, child: "_Child", path: Path) -> Answer:
+    def _ask(
+        self,
+        kind: bytes,
+        n_px: int,
+        path: Path,
+        answer: Callable[[Messages], _T],
+        max_bytes: int = 0,
+    ) -> _T:
+        """What the process answers of a film.
+
+        kind, n_px: see reader_process.REQUEST. answer: made of the messages that are sent for this
+        kind; raises Nonsense. max_bytes: of a message, where it may be longer than a text.
+        Raises what `IsolatedReader.read` does.
+        """
+        asked = partial(self._asked, REQUEST.pack(kind, n_px), path, answer, max_bytes)
+        with self._in_hand:
+            child = self._living()
+            was_new = not child.n_films
+            try:
+                return asked(child)
+            except UnreadableError as exc:
+                # What an earlier film left behind may have crashed it; a new one judges this film.
+                if exc.code != "reader_crashed" or was_new:
+                    raise
+            return asked(self._living())
+
+    def _asked(
+        self,
+        request: bytes,
+        path: Path,
+        answer: Callable[[Messages], _T],
+        max_bytes: int,
+        child: "_Child",
+    ) -> _T:
         self.sha256, self.identifiers = "", Identifiers()
         try:
             # Absolute, since this process may have changed its folder meanwhile.
-            child.ask(path.absolute())
-            return self._answer(child)
+            child.ask(request + os.fsencode(path.absolute()))
+            return answer(self._messages(child, max(max_bytes, _MAX_TEXT_BYTES)))
         except (EOFError, OSError) as exc:
             raise self._why_it_ended(child) from exc
-        except _Nonsense as exc:
+        except Nonsense as exc:
             child.is_spent = True  # also while it has been killed and is not dead yet
             child.kill()
             self._clear_away(_END_S)
@@ -201,29 +210,25 @@ class IsolatedReader:
         finally:
             child.end_phase()
 
-    def _answer(self, child: "_Child") -> Answer:
-        overlays: list[Overlay] = []
+    def _messages(self, child: "_Child", max_bytes: int) -> Messages:
+        """The kind and the data of what it sends, but for what it sends of any film."""
         while True:
-            message = child.receive(_MAX_PNG_BYTES if self._task.draw else _MAX_TEXT_BYTES)
+            message = child.receive(max_bytes)
             kind, data = message[:4], message[4:]
             if kind == OPENED and not self.sha256 and re.fullmatch(b"[0-9a-f]{64}", data):
                 self.sha256 = data.decode()
                 child.begin_phase()
-            elif kind == IDENTIFIED and self._task.with_identifiers:
+            elif kind == IDENTIFIED and self._start.task.with_identifiers:
                 self.identifiers = _checked_identifiers(_parsed(Identifiers, data))
-            elif kind == DRAWN and self._task.draw and len(overlays) < len(self._card.findings):
-                overlays.append(_overlay(data, self._card.findings))
             elif kind == FAILED:
                 error = _error(_parsed(Failure, data))
                 if error.code == "out_of_memory":
                     child.is_spent = True
                 raise error
-            elif kind == JUDGED and self.sha256:
-                probabilities = _probabilities(data, len(self._card.findings))
-                findings = to_findings(probabilities, self._card, self._thresholds)
-                return Answer(findings, tuple(overlays))
+            elif self.sha256:
+                yield kind, data
             else:
-                raise _Nonsense
+                raise Nonsense
 
     def _why_it_ended(self, child: "_Child") -> UnreadableError:
         """The error for a film whose answer did not come; the process is cleared away."""
@@ -253,17 +258,84 @@ class IsolatedReader:
         return True
 
 
-class _Nonsense(Exception):
-    """An answer that cxr_edge.reader_process does not give."""
+class IsolatedReader(Isolated):
+    """Reads films in a child process with a model of its own."""
+
+    def __init__(
+        self,
+        model: Model,
+        thresholds: Mapping[str, float] | None = None,
+        limits: Limits = Limits(),
+        *,
+        threads: int = 1,
+        draw: bool = False,
+        with_identifiers: bool = False,
+    ) -> None:
+        """model: which the process loads for itself, on the same provider. threads: see load_model.
+        draw: with the findings drawn over the film; the model gives heatmaps. with_identifiers:
+        they are looked for."""
+        self._card = model.card
+        self._thresholds = thresholds
+        self._draw = draw
+        task = Task(
+            model.path,
+            model.sha256,
+            DEVICE_OF[model.provider],
+            threads,
+            model.session.cached_at and model.session.cached_at.parent,
+            thresholds and dict(thresholds),
+            draw,
+            with_identifiers,
+            limits.memory_bytes,
+        )
+        super().__init__(reader_process.serve, task, model.sha256.encode(), limits)
+
+    def read(self, path: Path) -> Answer:
+        """What the model says of a film.
+
+        Raises what radiograph.read_radiograph and preprocess.prepare raise; UnreadableError for a
+        fault of this program (internal_error) and for the process: stalled (the file could not be
+        had in time), took_too_long (to be decoded), out_of_memory, reader_crashed, no_reader (it
+        cannot be started), stopped (it was ended from outside, or `close` was called).
+        """
+        return self._ask(READ, 0, path, self._answer, _MAX_PNG_BYTES if self._draw else 0)
+
+    def _answer(self, messages: Messages) -> Answer:
+        overlays: list[Overlay] = []
+        for kind, data in messages:
+            if kind == DRAWN and self._draw and len(overlays) < len(self._card.findings):
+                overlays.append(_overlay(data, self._card.findings))
+            elif kind == JUDGED:
+                probabilities = _probabilities(data, len(self._card.findings))
+                findings = to_findings(probabilities, self._card, self._thresholds)
+                return Answer(findings, tuple(overlays))
+            else:
+                break
+        raise Nonsense
+
+
+class Nonsense(Exception):
+    """An answer that the process does not give by itself."""
+
+
+@dataclass(frozen=True)
+class _Start:
+    """How the process begins; see Isolated."""
+
+    serve: Callable[..., None]
+    task: Limited
+    ready: bytes
 
 
 class _Child:
     """The child process with its pipes, and a thread that kills it when its time is up.
 
     That thread, and not a time limit on reading from the pipe: part of an answer may come in time.
+    It starts the process too: on Linux that ends with the thread that started it, and whoever asks
+    first may be gone before the next film.
     """
 
-    def __init__(self, task: Task, film_s: float) -> None:
+    def __init__(self, start: _Start, film_s: float) -> None:
         """Raises OSError."""
         context = get_context("spawn")
         self.n_films = 0
@@ -283,14 +355,20 @@ class _Child:
         try:
             # A daemon, so that a program that forgets it can end.
             self._process = context.Process(
-                target=reader_process.serve,
-                args=(its_requests, its_answers, task, os.getpid()),
+                target=start.serve,
+                args=(its_requests, its_answers, start.task, os.getpid()),
                 name="reader",
                 daemon=True,
             )
-            with _processes, _no_ctrl_c():
-                self._process.start()
-        except OSError:
+            started: SimpleQueue[Exception | None] = SimpleQueue()
+            self._timekeeper = threading.Thread(
+                target=self._start_and_keep_time, args=(started,), daemon=True
+            )
+            self._timekeeper.start()
+            trouble = started.get()
+            if trouble is not None:
+                raise trouble
+        except Exception:
             _close(self._requests, self._answers)
             raise
         finally:
@@ -298,38 +376,36 @@ class _Child:
         pid = self._process.pid
         assert pid is not None
         self.pid = pid
+        self._timekeeper.name = f"reader-{pid}-time"
         if sys.platform == "win32":
             try:
                 self._job = Job(pid)
             except OSError:
                 self.kill()
+                self._is_over.set()
                 _close(self._requests, self._answers)
                 raise
-        self._timekeeper = threading.Thread(
-            target=self._kill_when_late, name=f"reader-{pid}-time", daemon=True
-        )
-        self._timekeeper.start()
 
     @property
     def lives(self) -> bool:
         """Whether it can be asked for another film."""
         return not self.is_late and not self.is_spent and not wait([self._process.sentinel], 0)
 
-    def begin(self, task: Task) -> None:
+    def begin(self, start: _Start) -> None:
         """Wait until it has started. Raises EOFError, OSError, ModelError: it has not."""
         if not wait([self._answers, self._process.sentinel], _START_S):
             raise TimeoutError(f"it has not started within {_START_S:.0f} s")
         message = self._answers.recv_bytes(_MAX_TEXT_BYTES)
-        if message != READY + task.model_sha256.encode():
+        if message != READY + start.ready:
             raise ModelError(_plain(message[4:].decode(errors="replace")))
         if sys.platform == "win32":
-            self._job.limit_memory(task.memory_bytes)
+            self._job.limit_memory(start.task.memory_bytes)
 
-    def ask(self, path: Path) -> None:
+    def ask(self, request: bytes) -> None:
         """Begin with a film. Raises OSError: the process is gone."""
         self.n_films += 1
         self.begin_phase()
-        self._requests.send_bytes(os.fsencode(path))
+        self._requests.send_bytes(request)
 
     def receive(self, max_bytes: int) -> bytes:
         """Its next message. Raises EOFError, OSError: it is gone, or hangs, or sends too much."""
@@ -377,6 +453,16 @@ class _Child:
             self._job.close()
         return True
 
+    def _start_and_keep_time(self, started: "SimpleQueue[Exception | None]") -> None:
+        try:
+            with _processes, _no_ctrl_c():
+                self._process.start()
+        except Exception as exc:  # for the thread that waits for it
+            started.put(exc)
+            return
+        started.put(None)
+        self._kill_when_late()
+
     def _kill_when_late(self) -> None:
         # It wakes up about once per film_s, not once per film: a phase that begins while it sleeps
         # cannot be late before it wakes up.
@@ -394,7 +480,7 @@ class _Child:
                 self.is_late = sleep_s <= 0
             if self.is_late:
                 self.kill()
-                return
+                self._is_over.wait()
 
 
 @contextmanager
@@ -417,22 +503,24 @@ def _close(*ends: Any) -> None:
 
 
 def _parsed(kind: type[_T], data: bytes) -> _T:
+    if len(data) > _MAX_TEXT_BYTES:
+        raise Nonsense
     try:
         return from_data(kind, json.loads(data))
     except (ValueError, TypeError, RecursionError) as exc:
-        raise _Nonsense from exc
+        raise Nonsense from exc
 
 
 def _checked_identifiers(found: Identifiers) -> Identifiers:
     for text in (found.patient, found.study, found.instance):
         if len(text) > 64 or not text.isprintable():
-            raise _Nonsense
+            raise Nonsense
     return found
 
 
 def _error(failure: Failure) -> RadiographError:
     if failure.status not in _KINDS or not re.fullmatch("[a-z_]{1,40}", failure.code):
-        raise _Nonsense
+        raise Nonsense
     if failure.code == "internal_error":
         logger.error("A film met a fault of this program at %s.", _plain(failure.where)[:80])
     message, next_step = _plain(failure.message), _plain(failure.next_step)
@@ -445,21 +533,21 @@ def _plain(text: str) -> str:
 
 
 def _probabilities(data: bytes, n: int) -> tuple[float, ...]:
-    """Raises _Nonsense."""
+    """Raises Nonsense."""
     try:
         probabilities = struct.unpack(f"<{n}d", data)
     except struct.error as exc:
-        raise _Nonsense from exc
+        raise Nonsense from exc
     if not all(0 <= probability <= 1 for probability in probabilities):
-        raise _Nonsense
+        raise Nonsense
     return probabilities
 
 
 def _overlay(data: bytes, findings: tuple[str, ...]) -> Overlay:
-    """Raises _Nonsense."""
+    """Raises Nonsense."""
     index, png = int.from_bytes(data[:2], "big"), data[2:]
     if index >= len(findings) or not png.startswith(_PNG):
-        raise _Nonsense
+        raise Nonsense
     return Overlay(findings[index], png)
 
 

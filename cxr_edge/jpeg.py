@@ -24,11 +24,13 @@ _EIGHTH = 8
 _TURNED_BY_XMP = re.compile(rb'tiff:Orientation(="|>)[2-8]')
 
 
-def decode_jpeg(file: RadiographFile, min_side_px: int) -> Radiograph | None:
+def decode_jpeg(
+    file: RadiographFile, min_side_px: int, *, any_film: bool = False
+) -> Radiograph | None:
     """Decode a plain JPEG, reduced as decode_radiograph says; None: Pillow has to look at it.
 
     None is the answer for CMYK, 12 bits, lossless, several images, and wherever something is
-    missing or damaged.
+    missing or damaged. any_film: colour too, in grey.
     Raises UnreadableError (too_many_pixels) or RefusedError (colour).
     """
     header = _plain_header(file.data)
@@ -48,7 +50,9 @@ def decode_jpeg(file: RadiographFile, min_side_px: int) -> Radiograph | None:
     if pixels is None:
         return None
     if n_components == 3:
-        pixels = _grey(np.asarray(pixels, np.uint8), reduced)
+        if not any_film:
+            _refuse_if_coloured(np.asarray(pixels, np.uint8), reduced)
+        pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), np.uint8)
     as_stored = pixels.shape == (-(-height // reduced), -(-width // reduced))
     full_shape = (height, width) if as_stored else (width, height)
     return finish(pixels, 255.0, 8, "MONOCHROME2", file, full_shape)
@@ -85,8 +89,8 @@ def _plain_header(data: bytes) -> tuple[int, int, int] | None:
     return frame if is_whole and not _TURNED_BY_XMP.search(data, 0, start) else None
 
 
-def _grey(bgr: NDArray[np.uint8], reduced: int) -> NDArray[np.uint8]:
-    """The grey values (H, W), refused where there really is colour.
+def _refuse_if_coloured(bgr: NDArray[np.uint8], reduced: int) -> None:
+    """Raises RefusedError (colour) where there really is colour.
 
     An eighth of the film's size is enough to see whether there is.
     """
@@ -94,4 +98,3 @@ def _grey(bgr: NDArray[np.uint8], reduced: int) -> NDArray[np.uint8]:
     size = (-(-bgr.shape[1] // more), -(-bgr.shape[0] // more))
     small = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA)
     refuse_if_coloured(np.asarray(small, np.uint8))
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), np.uint8)

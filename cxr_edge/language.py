@@ -8,12 +8,15 @@ texts of --help, log files, JSON, the CSV with its codes, and the ledger. So a t
 ways is a Message, which is English wherever it is used as text; only `told` translates.
 """
 
+import contextlib
 import copy
 import functools
 import logging
 import os
+import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Self
 
 from .errors import CxrEdgeError, RadiographError
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DOMAIN = "cxr-edge"
+# Whoever opens a page may speak another language than the PC that serves it.
+_spoken: ContextVar[str] = ContextVar("spoken", default="")
 
 
 class Message(str):
@@ -87,12 +92,27 @@ class ConsoleFormatter(logging.Formatter):
 
 def _(text: str) -> str:
     """The text in the language of the person."""
-    return _translate()(text) if text else ""
+    if not text:
+        return ""
+    spoken = _spoken.get()
+    return (_translate_to(spoken) if spoken else _translate())(text)
+
+
+@contextlib.contextmanager
+def speaking(name: str) -> Iterator[None]:
+    """Within it, and in whatever it awaits, the person speaks that language."""
+    token = _spoken.set(name)
+    try:
+        yield
+    finally:
+        _spoken.reset(token)
 
 
 def language() -> str:
-    """The language of the person, by the letters of ISO 639: what CXR_EDGE_LANGUAGE names, or else
-    that of the system."""
+    """The language of the person, by the letters of ISO 639: the one `speaking` says, or what
+    CXR_EDGE_LANGUAGE names, or else that of the system."""
+    if spoken := _spoken.get():
+        return spoken
     if asked := os.environ.get("CXR_EDGE_LANGUAGE"):
         return _letters(asked)
     if sys.platform == "win32":
@@ -116,6 +136,22 @@ def posix_language(environment: Mapping[str, str]) -> str:
     return next((one for one in wanted if one == "en" or one in languages()), locale)
 
 
+def preferred_language(accepted: str, default: str) -> str:
+    """The first language that a browser would like and that there is a catalog of.
+
+    accepted: the header Accept-Language (RFC 9110, 12.5.4).
+    """
+    wished = []
+    for place, part in enumerate(accepted.split(",")[:20]):
+        name, _, parameter = part.partition(";")
+        found = re.fullmatch(r"\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*", parameter)
+        weight = float(found[1]) if found else 1.0
+        if weight > 0:
+            wished.append((-weight, place, _letters(name.strip())))
+    known = {"en", *languages()}
+    return next((name for _, _, name in sorted(wished) if name in known), default)
+
+
 def languages() -> list[str]:
     """Those that there are catalogs of."""
     return sorted(folder.parent.name for folder in catalogs().glob("*/LC_MESSAGES"))
@@ -130,10 +166,16 @@ def catalogs() -> "Path":
 
 @functools.cache
 def _translate() -> Callable[[str], str]:
+    """To the language of this machine's person."""
+    return _translate_to(language())
+
+
+@functools.cache
+def _translate_to(name: str) -> Callable[[str], str]:
     import gettext
 
     # Of a language without a catalog, or English, nothing is translated.
-    return gettext.translation(DOMAIN, catalogs(), [language()], fallback=True).gettext
+    return gettext.translation(DOMAIN, catalogs(), [name], fallback=True).gettext
 
 
 def _letters(locale: str) -> str:

@@ -53,6 +53,28 @@ class Radiograph:
 
 
 @dataclass(frozen=True, eq=False)
+class Unwindowed:
+    """One film before its window, for a person who sets brightness and contrast; 0 is black.
+
+    pixels: (h, w), uint8, uint16 or float32 from 0 to `white`; the Modality LUT is applied, the VOI
+    LUT is not, and MONOCHROME1 has been inverted. full_shape: as of a Radiograph.
+    slope, intercept: pixels * slope + intercept are the film's own units, those that its window is
+    in; of an inverted film the slope is negative.
+    window: the pixel values that the film wants black and white; None where it does not say.
+    windowed: its VOI LUT is applied all the same, being no straight line (a table or a sigmoid);
+    pixels have no other units then.
+    """
+
+    pixels: NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
+    white: float
+    full_shape: tuple[int, int]
+    slope: float
+    intercept: float
+    window: tuple[float, float] | None
+    windowed: bool
+
+
+@dataclass(frozen=True, eq=False)
 class RadiographFile:
     """The bytes of a file and their digest, before anything is believed about them."""
 
@@ -104,30 +126,48 @@ def open_radiograph(path: Path) -> RadiographFile:
     return RadiographFile(path, data, hashlib.sha256(data).hexdigest())
 
 
-def decode_radiograph(file: RadiographFile, min_side_px: int = 0) -> Radiograph:
+def decode_radiograph(
+    file: RadiographFile, min_side_px: int = 0, *, any_film: bool = False
+) -> Radiograph:
     """Decode JPEG, PNG, TIFF, BMP or DICOM.
 
     min_side_px: where it takes far less time or memory, as with JPEG, a film is decoded at a half,
     a quarter or an eighth of its size, as long as its shorter side keeps so many pixels; 0: nothing
     is.
+    any_film: for a person to look at; also a lateral, another modality, and colour, in grey.
     Raises UnreadableError (corrupt, unsupported_format, too_many_pixels) or RefusedError (colour,
-    several_frames, not_a_radiograph, invalid_pixels).
+    several_frames, not_a_radiograph, lateral, invalid_pixels).
     """
     # Each is imported where it is needed: Pillow and pydicom take longer to import than a JPEG
     # takes to be read.
     if looks_like_dicom(file.data):
         from .dicom import decode_dicom
 
-        return decode_dicom(file, min_side_px)
+        return decode_dicom(file, min_side_px, any_film=any_film)
     if file.data.startswith(b"\xff\xd8\xff"):
         from .jpeg import decode_jpeg
 
-        radiograph = decode_jpeg(file, min_side_px)
+        radiograph = decode_jpeg(file, min_side_px, any_film=any_film)
         if radiograph is not None:
             return radiograph
     from .image import decode_image
 
-    return decode_image(file, min_side_px)
+    return decode_image(file, min_side_px, any_film=any_film)
+
+
+def decode_unwindowed(file: RadiographFile, min_side_px: int = 0) -> Unwindowed:
+    """Decode any film for a person to look at; see decode_radiograph.
+
+    An image is taken as it is where it has no more than 8 bits; of more, it does not say what is to
+    be black and white. Its pixels are its units.
+    """
+    if looks_like_dicom(file.data):
+        from . import dicom
+
+        return dicom.decode_unwindowed(file, min_side_px)
+    film = decode_radiograph(file, min_side_px, any_film=True)
+    window = (0.0, film.white) if film.bits_stored <= 8 else None
+    return Unwindowed(film.pixels, film.white, film.full_shape, 1.0, 0.0, window, False)
 
 
 def read_radiograph(path: Path, min_side_px: int = 0) -> Radiograph:

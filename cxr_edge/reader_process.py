@@ -1,6 +1,8 @@
 """The child process of isolation.IsolatedReader: reads films, all the way, until nobody asks.
 
-Imports little by itself: the process is to say first how it wants to be treated.
+What it shares with other processes that films are given to: how such a process behaves
+(`start_apart`) and answers (`answer_all`). Imports little by itself: the process is to say first
+how it wants to be treated.
 """
 
 import json
@@ -10,26 +12,32 @@ import struct
 import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from .errors import CxrEdgeError, RadiographError
 from .starting import starting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from multiprocessing.connection import Connection
 
     from .model import Model
+    from .radiograph import RadiographFile
     from .reading import Answer
     from .session import Device
 
-# What a message starts with. Of a film that is read: OPENED with its sha256; IDENTIFIED, for DICOM
-# where it is wanted; DRAWN with the number of a finding and its PNG; and JUDGED with a float64 of
-# each finding's probability, findings being in the model card's order. FAILED ends it at any point.
+# What a message starts with. Of any film: OPENED with its sha256; IDENTIFIED, for DICOM where it is
+# wanted; what was asked for; FAILED ends it at any point. Of a film that is to be read: DRAWN with
+# the number of a finding and its PNG; and JUDGED with a float64 of each finding's probability,
+# findings being in the model card's order.
 READY, OPENED, IDENTIFIED, DRAWN, JUDGED, FAILED = (
     *(b"redy", b"open", b"ids_", b"draw", b"judg", b"fail"),
 )
+# What is asked for, a number of pixels where it takes one, and the film's path.
+REQUEST = struct.Struct("<4sI")
+READ = b"read"
 _PR_SET_PDEATHSIG = 1
 # No box that waits for a click: SEM_FAILCRITICALERRORS, SEM_NOGPFAULTERRORBOX, SEM_NOOPENFILE...
 _WINDOWS_NO_BOXES = 0x8003
@@ -51,6 +59,15 @@ class Task:
     memory_bytes: int
 
 
+class Limited(Protocol):
+    """What any such process is told."""
+
+    @property
+    def with_identifiers(self) -> bool: ...
+    @property
+    def memory_bytes(self) -> int: ...
+
+
 @dataclass(frozen=True)
 class Failure:
     """A RadiographError on its way; where: the line that raised an internal_error."""
@@ -63,15 +80,8 @@ class Failure:
 
 
 def serve(requests: "Connection", answers: "Connection", task: Task, parent_pid: int) -> None:
-    """Answer each path, until the other end of `requests` is closed."""
-    _end_with(parent_pid)
-    # Ctrl-C goes to all processes of a terminal; the parent decides what it means for this one.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "win32":
-        signal.signal(signal.SIGBREAK, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # numpy's linear algebra is never asked here, and would start a thread for each core.
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    """Answer each request, until the other end of `requests` is closed."""
+    start_apart(parent_pid)
     with starting():
         import cv2
 
@@ -91,33 +101,72 @@ def serve(requests: "Connection", answers: "Connection", task: Task, parent_pid:
         except CxrEdgeError as exc:
             answers.send_bytes(FAILED + str(exc).encode())
             return
+
+    def read(kind: bytes, _: int, open_film: "Callable[[], RadiographFile]") -> None:
+        assert kind == READ
+        _read(open_film, answers, model, task)
+
+    answer_all(requests, answers, task, model.sha256.encode(), read)
+
+
+def start_apart(parent_pid: int) -> None:
+    """Let this process end with its parent, leave Ctrl-C to it, and start few threads."""
+    _end_with(parent_pid)
+    # Ctrl-C goes to all processes of a terminal; the parent decides what it means for this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "win32":
+        signal.signal(signal.SIGBREAK, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # numpy's linear algebra is never asked here, and would start a thread for each core.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+
+def answer_all(
+    requests: "Connection",
+    answers: "Connection",
+    task: Limited,
+    ready: bytes,
+    answer: "Callable[[bytes, int, Callable[[], RadiographFile]], None]",
+) -> None:
+    """Say `ready`, and answer each request until nobody asks; then this process ends.
+
+    answer: sends what is asked for: its kind, its number of pixels, and what opens the film; raises
+    RadiographError. From here on memory is limited.
+    """
     _limit_memory(task.memory_bytes)
     _silence()
     with suppress(EOFError, OSError):  # the parent is gone
-        answers.send_bytes(READY + model.sha256.encode())
+        answers.send_bytes(READY + ready)
         goes_on = True
         while goes_on:
-            path = Path(os.fsdecode(requests.recv_bytes()))
-            goes_on = _answer(path, answers, model, task)
+            request = requests.recv_bytes()
+            kind, n_px = REQUEST.unpack_from(request)
+            path = Path(os.fsdecode(request[REQUEST.size :]))
+            open_film = partial(_open, path, answers, task.with_identifiers)
+            goes_on = _contained(partial(answer, kind, n_px, open_film), answers)
     os._exit(0)  # nothing is left to be tidied up, and it takes a while
 
 
-def _answer(path: Path, answers: "Connection", model: "Model", task: Task) -> bool:
-    """Send what becomes of one film; False where the process had better end after that."""
-    from .preprocess import min_side_px
-    from .radiograph import decode_radiograph, is_out_of_memory, open_radiograph, out_of_memory
-    from .reading import judge
+def _open(path: Path, answers: "Connection", with_identifiers: bool) -> "RadiographFile":
+    """The film's bytes, once the parent has been told of them."""
+    from .radiograph import looks_like_dicom, open_radiograph
+
+    file = open_radiograph(path)
+    answers.send_bytes(OPENED + file.sha256.encode())
+    if with_identifiers and looks_like_dicom(file.data):
+        from .dicom import identifiers
+
+        answers.send_bytes(IDENTIFIED + json.dumps(asdict(identifiers(file.data))).encode())
+    return file
+
+
+def _contained(answer: "Callable[[], None]", answers: "Connection") -> bool:
+    """Answer, or say why not; False where the process had better end after that."""
+    from .radiograph import is_out_of_memory, out_of_memory
 
     goes_on, where = True, ""
     try:
-        file = open_radiograph(path)
-        answers.send_bytes(OPENED + file.sha256.encode())
-        if task.with_identifiers:
-            _send_identifiers(answers, file.data)
-        radiograph = decode_radiograph(file, min_side_px(model.card.input))
-        del file  # as large as its pixels, and not needed beside them
-        answer = judge(radiograph, model, task.thresholds, task.draw)
-        _send_answer(answers, answer, model)
+        answer()
         return True
     except RadiographError as exc:
         error = exc
@@ -133,13 +182,18 @@ def _answer(path: Path, answers: "Connection", model: "Model", task: Task) -> bo
     return goes_on
 
 
-def _send_identifiers(answers: "Connection", data: bytes) -> None:
-    from .radiograph import looks_like_dicom
+def _read(
+    open_film: "Callable[[], RadiographFile]", answers: "Connection", model: "Model", task: Task
+) -> None:
+    """Send what the model says of a film."""
+    from .preprocess import min_side_px
+    from .radiograph import decode_radiograph
+    from .reading import judge
 
-    if looks_like_dicom(data):
-        from .dicom import identifiers
-
-        answers.send_bytes(IDENTIFIED + json.dumps(asdict(identifiers(data))).encode())
+    file = open_film()
+    radiograph = decode_radiograph(file, min_side_px(model.card.input))
+    del file  # as large as its pixels, and not needed beside them
+    _send_answer(answers, judge(radiograph, model, task.thresholds, task.draw), model)
 
 
 def _send_answer(answers: "Connection", answer: "Answer", model: "Model") -> None:

@@ -68,19 +68,17 @@ def plan(ledger: Ledger, selection: Selection, model_sha256: str, again: bool) -
 def _find(ledger: Ledger, prediction: Prediction) -> tuple[Path | None, bool]:
     """Where a film, or a copy of it, lies; and whether it could lie where no one can tell."""
     is_hidden = False
-    bearers = ledger.bearers(prediction)
-    # Rows name a film by its path, or by the pseudonym of its name.
-    is_pseudonym = prediction.result.source == Path(bearers[0].name)
-    for bearer in bearers:
+    for bearer in ledger.bearers(prediction):
         if bearer.sha256 != prediction.result.sha256:  # replaced by another film
             continue
-        path = bearer.moved_to or bearer.folder / bearer.name
+        if bearer.place is None:
+            is_hidden = True
+            continue
         try:
-            if path.is_file():
-                return path, False
+            if bearer.place.is_file():
+                return bearer.place, False
         except OSError:  # it may be there; whether it can be had is found out when it is read
-            return path, False
-        is_hidden |= bearer.moved_to is None and is_pseudonym
+            return bearer.place, False
     return None, is_hidden
 
 

@@ -13,10 +13,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from .csv_view import midnight
 from .errors import LedgerError
 from .language import Message
-from .ledger import Failure, Ledger, Watcher
+from .ledger import Failure, Ledger, Watcher, midnight
 from .watch.claim import is_held
 
 _Key = TypeVar("_Key", bound=Hashable)

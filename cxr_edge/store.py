@@ -1,7 +1,8 @@
 """The models that this PC has: those shipped with cxr-edge, and those installed beside them.
 
     FOLDER/manifest.json            what is installed, and what is used
-    FOLDER/NAME/VERSION/NAME.onnx   with NAME.onnx.sig and NAME.fp32.onnx where there are such
+    FOLDER/NAME/VERSION/NAME.onnx   with NAME.onnx.sig and NAME.fp32.onnx where there are such, and
+                                    the NAME.evidence.json of either
     FOLDER/keys/*.pub               public keys that are trusted, beside the shipped ones
 
 The manifest alone says what is installed, and is replaced in one step, last: whatever a power cut
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import ModelError
+from .evidence import evidence_path, load_evidence
 from .model_file import (
     MANIFEST_NAME,
     MODELS_FOLDER,
@@ -281,7 +283,7 @@ class Store:
             ) from exc
 
     def _copy(self, file: ModelFile) -> None:
-        """The model, its signature and its twin, in one step."""
+        """The model, its signature, its twin and their evidence, in one step."""
         import tempfile
 
         place = self.folder / file.card.name / file.card.version
@@ -303,12 +305,13 @@ class Store:
 def _files_of(file: ModelFile) -> dict[str, bytes]:
     """The bytes of a model's files by the names that they get."""
     model = Path(f"{file.card.name}.onnx")
-    files = {model.name: file.data}
+    files = {model.name: file.data, **_evidence_of(file, model)}
     if signature_path(file.path).is_file():
         files[signature_path(model).name] = signature_path(file.path).read_bytes()
     if file.card.twin_sha256 and twin_path(file.path).is_file():
         twin = read_model_file(twin_path(file.path), file.card.twin_sha256)
         files[twin_path(model).name] = twin.data
+        files |= _evidence_of(twin, twin_path(model))
     elif file.card.twin_sha256:
         logger.warning(
             "%s is not there, so that nothing can take over where %s drifts.",
@@ -316,6 +319,17 @@ def _files_of(file: ModelFile) -> dict[str, bytes]:
             file.card.label,
         )
     return files
+
+
+def _evidence_of(file: ModelFile, model: Path) -> dict[str, bytes]:
+    """What a model's pictures are drawn from, by the name that it gets; left behind where it is
+    another model's or damaged, as the model reads without."""
+    try:
+        evidence = load_evidence(file.path, file.sha256)
+    except ModelError as exc:
+        logger.warning("%s is installed without its evidence: %s", file.card.label, exc)
+        return {}
+    return {} if evidence is None else {evidence_path(model).name: evidence.to_json().encode()}
 
 
 def _holds(path: Path, data: bytes) -> bool:

@@ -7,12 +7,24 @@ from .language import Message, _, told
 if TYPE_CHECKING:
     from .result import Result
 
+NOT_FOR_DIAGNOSIS = Message("Not for diagnostic use: a trained person must read every film.")
+
 OUTCOMES = {
     "positive": Message("positive"),
     "negative": Message("negative"),
     "refused": Message("refused"),
     "failed": Message("failed"),
 }
+
+# What a clinician says of the model's answer.
+VERDICTS = {
+    "agree": Message("agree"),
+    "disagree": Message("disagree"),
+    "unsure": Message("unsure"),
+}
+
+# As those who speak it call it; of another catalog its letters are shown.
+LANGUAGES = {"en": "English", "es": "Español", "fr": "Français", "pt": "Português"}
 
 # What a code at the start of `reason` means, whatever else the reason says.
 REASONS = {
@@ -42,6 +54,24 @@ REASONS = {
     "unsupported_format": Message("This kind of file is not read here. Export JPEG, PNG or DICOM."),
 }
 
+# What a page says for the codes of problems (web/problems.py) that its scripts may meet.
+UPLOAD_PROBLEMS = {
+    "cut_short": Message("It did not arrive whole."),
+    "ledger_unusable": Message("The result cannot be kept now."),
+    "login_needed": Message("Log in again first."),
+    "not_recorded": Message("The result cannot be kept now."),
+    "too_large": Message("The file is too large to be sent."),
+    "too_slow": Message("It did not come in time."),
+}
+VIEWER_PROBLEMS = {
+    "film_not_there": Message(
+        "The film is not there any more: it was moved, deleted or replaced since it was read, or "
+        "its name is kept as a pseudonym."
+    ),
+    "login_needed": Message("Log in again first."),
+    "other_model": Message("Another model read this film, so that there is no heatmap of it."),
+}
+
 # Of the shipped models, and of others that are trained by the recipes.
 FINDINGS = (
     Message("COVID-19"),
@@ -52,6 +82,19 @@ FINDINGS = (
     Message("tuberculosis"),
     Message("viral pneumonia"),
 )
+# Figures of a model card, as train.measure calls them.
+ALL_LABELS = Message("all labels")
+FIGURES = {
+    "accuracy": Message("accuracy"),
+    "auprc": Message("AUPRC"),
+    "auroc": Message("AUROC"),
+    "balanced accuracy": Message("balanced accuracy"),
+    "brier": Message("Brier score"),
+    "ece": Message("expected calibration error"),
+    "macro auroc": Message("mean AUROC"),
+    "sensitivity": Message("sensitivity"),
+    "specificity": Message("specificity"),
+}
 INTENDED_USES = (
     Message(
         "frontal chest radiographs of children of 1 to 5 years, to point out possible pneumonia; "

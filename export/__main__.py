@@ -13,13 +13,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from cxr_edge.evidence import evidence_path
 from cxr_edge.model import Model
 from cxr_edge.model_card import SOFTMAX, ModelCard
 from cxr_edge.model_file import twin_path
 from train.commands import CONTEXT, data_option, run_command
 from train.data.split import TEST, TRAIN
+from train.measure.curves import evidence_of
 
-from .card_figures import with_test_figures
+from .card_figures import measure_on_test_films, with_test_figures
 from .card_text import CardText, read_card_text
 from .choose_points import shifted_points
 from .compare import FP16, FP32, INT8, require
@@ -46,7 +48,8 @@ Examples:
       --card my-card.toml --every-rung --also fp32 --also fp16
 
 The checkpoint must lie in its run folder, with config.json and split.csv. Nothing is
-written where the ONNX model differs from the checkpoint.
+written where the ONNX model differs from the checkpoint. Beside the model lies
+pneumonia.evidence.json, from which its pictures are drawn.
 """,
 )
 @click.argument("checkpoint", type=click.Path(path_type=Path))
@@ -190,14 +193,17 @@ def _write(
     quantization: dict[str, str],
     variants: tuple[str, ...],
 ) -> None:
-    """Write the chosen model, and the variants asked for, all or none."""
+    """Write the chosen model and the variants asked for, each with its evidence, all or none."""
 
     def written(model: onnx.ModelProto, path: Path, **facts: Any) -> Model:
         # One operating point for all: a twin that stepped in would else decide otherwise.
         card = make_card(run, text, chosen.temperature, chosen.points)
         card = dataclasses.replace(card, **facts)
-        measured = with_test_figures(run, card, write_model(model, card, path))
-        return write_model(model, measured, path)
+        test = measure_on_test_films(run, card, write_model(model, card, path))
+        final = write_model(model, with_test_figures(card, test), path)  # the same network
+        evidence = evidence_of(test.answers, test.measured, final.sha256, test.where)
+        evidence_path(path).write_text(evidence.to_json(), encoding="utf-8")
+        return final
 
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{out.stem}-") as name:
         folder = Path(name)
@@ -220,12 +226,12 @@ def _write(
             require(half.comparison, FP16)
             written(half.model, folder / f"{out.stem}.fp16.onnx", precision="fp16")
         model = written(chosen.model, folder / out.name, **facts)
-        # The model last: its twin is there by then.
+        # The model last: its twin and what is drawn of it are there by then.
         paths = sorted(folder.iterdir(), key=lambda path: path.name == out.name)
         written_paths = [path.replace(out.with_name(path.name)) for path in paths]
     _say(model.card)
     for path in written_paths:
-        click.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+        click.echo(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
 
 
 def _say(card: ModelCard) -> None:

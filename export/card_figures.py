@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,15 +10,30 @@ from cxr_edge.model import Model
 from cxr_edge.model_card import Figure, ModelCard
 from train.commands import film_bar
 from train.data.split import TEST
-from train.measure.answers import Measured, answers_of_model, measure_answers, measure_by_source
+from train.measure.answers import (
+    Answers,
+    Measured,
+    answers_of_model,
+    measure_answers,
+    measure_by_source,
+)
 from train.measure.report import SOURCE_FIGURES
 
 from .errors import ExportError
 from .run import Run
 
 
-def with_test_figures(run: Run, card: ModelCard, model: Model) -> ModelCard:
-    """The card with what the int8 model gives on the test films, in all and by source."""
+@dataclass(frozen=True)
+class OnTestFilms:
+    """What a model file answers on its run's test films, and how right it is. where: in words."""
+
+    answers: Answers
+    measured: Measured
+    where: str
+
+
+def measure_on_test_films(run: Run, card: ModelCard, model: Model) -> OnTestFilms:
+    """Raises ExportError where the model refuses one of them."""
     answers = answers_of_model(model, run.split[TEST], film_bar)
     if answers.unanswered:
         worst = answers.unanswered[0]
@@ -30,16 +46,20 @@ def with_test_figures(run: Run, card: ModelCard, model: Model) -> ModelCard:
         f"test films of {card.training_data.name}, patients unseen in training and in choosing "
         "the operating point"
     )
-    measured = measure_answers(answers)
-    figures = _figures(measured, where)
-    for source, of_source in measure_by_source(answers).items():
+    return OnTestFilms(answers, measure_answers(answers), where)
+
+
+def with_test_figures(card: ModelCard, test: OnTestFilms) -> ModelCard:
+    """The card with what the int8 model gives on the test films, in all and by source."""
+    figures = _figures(test.measured, test.where)
+    for source, of_source in measure_by_source(test.answers).items():
         figures += _figures(of_source, f"those of {source} among the test films", SOURCE_FIGURES)
     points = [
         dataclasses.replace(
             point,
-            sensitivity=measured.findings[point.finding]["sensitivity"].value,
-            specificity=measured.findings[point.finding]["specificity"].value,
-            measured_on=where,
+            sensitivity=test.measured.findings[point.finding]["sensitivity"].value,
+            specificity=test.measured.findings[point.finding]["specificity"].value,
+            measured_on=test.where,
         )
         for point in card.operating_points
     ]

@@ -23,6 +23,7 @@ import export.ranges
 import train.__main__ as train_main
 from cxr_edge import load_model, predict
 from cxr_edge.errors import CxrEdgeError
+from cxr_edge.evidence import evidence_path, load_evidence
 from cxr_edge.golden import GOLDEN_KEY
 from cxr_edge.interpret import to_probability
 from cxr_edge.model import MODELS_FOLDER, shipped_models
@@ -212,6 +213,32 @@ def test_evaluate_prints_what_the_card_says(exported, films, run):
     assert line in output
 
 
+def test_the_evidence_beside_a_model_says_what_its_card_says(exported):
+    model = load_model(exported, "cpu")
+    evidence = load_evidence(exported, model.sha256)
+    assert evidence is not None
+    (one,) = evidence.findings
+    (point,) = model.card.operating_points
+    (figure,) = (f for f in model.card.figures if f.name == "pneumonia auroc")
+    assert (one.auroc.value, one.auroc.low, one.auroc.high) == (
+        *(figure.value, figure.low, figure.high),
+    )
+    shown = one.operating_point
+    assert (shown.threshold, shown.sensitivity.value, shown.specificity.value) == (
+        *(point.threshold, point.sensitivity, point.specificity),
+    )
+    assert evidence.measured_on == point.measured_on
+    assert evidence.n_films == figure.n_films
+
+
+def test_a_checkpoint_has_no_evidence(films, run, tmp_path):
+    with pytest.raises(CxrEdgeError, match="bound to a model file"):
+        invoke(
+            evaluate_command,
+            *(run / "checkpoint.pt", *data_of(films), "--evidence", tmp_path / "c.evidence.json"),
+        )
+
+
 def test_evaluate_names_labels_that_the_model_does_not_know(exported, films, tmp_path):
     other = tmp_path / "films"
     shutil.copytree(films, other)
@@ -250,7 +277,7 @@ def test_where_no_int8_model_is_both_faster_and_the_same_fp32_is_written(
     assert (card.precision, card.quantization, card.twin_sha256) == ("fp32", {}, "")
     kinds = {node.op_type for node in onnx.load(out).graph.node}
     assert "QuantizeLinear" not in kinds
-    assert list(tmp_path.iterdir()) == [out]  # it needs no twin
+    assert set(tmp_path.iterdir()) == {out, evidence_path(out)}  # it needs no twin
 
 
 def test_a_model_whose_fp32_form_differs_from_torch_is_not_written(
@@ -452,7 +479,7 @@ def test_climbing_ends_where_the_biases_are_corrected_and_int8_passes(
     assert card.precision == "int8"
     assert card.quantization["fp32"] == "the head"
     assert "films" in card.quantization["against fp32"]
-    assert list(tmp_path.iterdir()) == [tmp_path / "m.onnx"]
+    assert {path.name for path in tmp_path.iterdir()} == {"m.onnx", "m.evidence.json"}
 
 
 def test_of_every_rung_the_fastest_that_passes_is_taken_and_none_that_saturates(
@@ -477,7 +504,8 @@ def test_the_twin_and_the_half_are_written_beside_the_model(films, run, tmp_path
     out = tmp_path / "m.onnx"
     output = export_run(run, out, films, "--also", "fp32", "--also", "fp16")
     twin_path, half_path = tmp_path / "m.fp32.onnx", tmp_path / "m.fp16.onnx"
-    assert set(tmp_path.iterdir()) == {out, twin_path, half_path}
+    models = {out, twin_path, half_path}
+    assert set(tmp_path.iterdir()) == models | {evidence_path(path) for path in models}
     assert all(f"{path}: " in output for path in (out, twin_path, half_path))
     model, twin, half = (load_model(path, "cpu") for path in (out, twin_path, half_path))
     assert (model.card.precision, twin.card.precision, half.card.precision) == (

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from cxr_edge import csv_export
 from cxr_edge.cli import cli
 from cxr_edge.csv_export import Selection
 from cxr_edge.csv_view import CsvView
-from cxr_edge.ledger import Ledger
+from cxr_edge.ledger import Ledger, Verdict, database, schema
 from cxr_edge.record import COLUMNS, STANDARD
 from cxr_edge.result import Finding, Identifiers, Result
 from cxr_edge.watch.settle import Look
@@ -140,6 +140,54 @@ def test_identifiers_are_there_where_they_are_asked_for_and_no_formulas(ledger_p
         "1.2.3",
         "1.2.3.4",
     ]
+
+
+VERDICT_COLUMNS = ["verdict", "verdict_note", "verdict_by", "verdict_at"]
+
+
+def test_verdicts_are_there_where_they_are_asked_for(ledger_path):
+    at = NOON + timedelta(hours=1)
+    with Ledger(ledger_path) as ledger:
+        numbers = [said.id for said in ledger.predictions()]
+        for verdict in (
+            Verdict("pneumonia", "agree", "", "Dr A", at),
+            Verdict("pneumonia", "disagree", "=1+1, an artefact", "@Dr A", at),
+        ):
+            ledger.say(numbers[0], verdict)
+        ledger.say(numbers[1], Verdict("pneumonia", "agree", "", "", at))
+        ledger.say(numbers[1], Verdict("effusion", "unsure", "small\none", "Dr B", at))
+        ledger.say(numbers[2], Verdict("", "agree", "no film", "Dr B", at))
+        ledger.say(numbers[3], Verdict("effusion", "agree", "", "", at))
+    rows = list(csv.DictReader(io.StringIO(export(ledger_path, "-", "--verdicts").stdout)))
+    said_at = at.astimezone(UTC).isoformat(timespec="seconds")
+    assert list(rows[0]) == [*COLUMNS, *VERDICT_COLUMNS]
+    assert [[row[name] for name in VERDICT_COLUMNS] for row in rows] == [
+        ["disagree", "'=1+1, an artefact", "'@Dr A", said_at],
+        [
+            "pneumonia=agree; effusion=unsure",
+            "pneumonia=; effusion=small\none",
+            "pneumonia=; effusion=Dr B",
+            f"pneumonia={said_at}; effusion={said_at}",
+        ],
+        ["agree", "no film", "Dr B", said_at],
+        ["effusion=agree", "effusion=", "effusion=", f"effusion={said_at}"],
+    ]
+
+
+def test_verdicts_come_after_the_identifiers_and_may_be_none(ledger_path):
+    outcome = export(ledger_path, "-", "--verdicts", "--identifiers")
+    first, *_ = csv.DictReader(io.StringIO(outcome.stdout))
+    assert list(first) == [*COLUMNS, "patient", "study", "instance", *VERDICT_COLUMNS]
+    assert [first[name] for name in VERDICT_COLUMNS] == ["", "", "", ""]
+
+
+def test_an_older_ledger_has_no_verdicts(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "MIGRATIONS", schema.MIGRATIONS[:1])
+        patch.setattr(database, "SCHEMA_VERSION", 1)
+        with Ledger(tmp_path / "l.db") as ledger:
+            record(ledger, result("a.jpg"))
+    assert names(tmp_path / "l.db", "--verdicts", "--latest", "--every-name") == "a"
 
 
 def test_excel_gets_its_dialect(ledger_path, tmp_path):

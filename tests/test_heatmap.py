@@ -15,7 +15,15 @@ from click.testing import CliRunner
 from cxr_edge import load_model
 from cxr_edge.cli import cli
 from cxr_edge.errors import ModelError
-from cxr_edge.heatmap import FULL_AT, LONG_SIDE_PX, evidence, overlay
+from cxr_edge.heatmap import (
+    FULL_AT,
+    LONG_SIDE_PX,
+    OPACITY,
+    evidence,
+    layer,
+    legend_colours,
+    overlay,
+)
 from cxr_edge.interpret import interpret
 from cxr_edge.model_card import ModelCard
 from cxr_edge.model_file import without_heatmaps
@@ -90,6 +98,65 @@ def test_the_film_stays_visible_below_the_hottest_colour():
 
 def test_a_threshold_of_one_leaves_every_film_grey():
     assert spread(overlay(FILM, local((3, 3), 15.0), replace(HALF, threshold=1.0))).max() == 0
+
+
+def layer_of(cells: np.ndarray, finding: Finding, shape: tuple[int, int]) -> np.ndarray:
+    png = layer(cells, finding, shape)
+    assert png.startswith(b"\x89PNG")
+    return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
+
+
+@pytest.mark.parametrize("shape", [(640, 512), (300, 640), (640, 640)])
+def test_a_layer_laid_over_its_film_is_the_overlay(shape):
+    rng = np.random.default_rng(0)
+    film = rng.integers(0, 256, shape).astype(np.uint8)
+    cells = rng.normal(0, FULL_AT, (7, 7))
+    for finding in (HALF, replace(HALF, threshold=0.2)):
+        bgra = layer_of(cells, finding, shape).astype(np.float64)
+        assert bgra.shape == (*shape, 4)
+        grey = film[:, :, np.newaxis].astype(np.float64)
+        opacity = OPACITY * bgra[:, :, 3:] / 255
+        composed = grey + opacity * (bgra[:, :, :3] - grey)
+        # Half a step of the picture's 255 levels, and half a step of the opacity's.
+        np.testing.assert_allclose(composed, overlay(film, cells, finding), rtol=0, atol=0.5 + 0.31)
+
+
+def test_a_layer_has_its_films_aspect_and_a_handy_size():
+    cells = local((0, 6), FULL_AT)
+    for shape in [(3000, 2500), (2500, 3000), (200, 160), (30, 1), (1, 5000)]:
+        height, width = shape
+        scale = LONG_SIDE_PX / max(shape)
+        size = max(1, round(height * scale)), max(1, round(width * scale))
+        assert layer_of(cells, HALF, shape).shape == (*size, 4)
+
+
+def test_a_layer_is_opaque_where_the_colour_is_full_and_clear_where_nothing_speaks_for_it():
+    full = layer_of(np.full((7, 7), 2 * FULL_AT), HALF, (64, 64))
+    assert (full[:, :, 3] == 255).all()
+    weak, middle = (
+        int(layer_of(np.full((7, 7), part * FULL_AT), HALF, (64, 64))[0, 0, 3])
+        for part in (0.1, 0.5)
+    )
+    assert 0 < weak < middle < 255
+    assert layer_of(np.full((7, 7), -0.01), HALF, (64, 64))[:, :, 3].max() == 0
+    assert layer_of(local((3, 3), 15.0), replace(HALF, threshold=1.0), (64, 64))[..., 3].max() == 0
+
+
+def test_the_legend_goes_from_the_weakest_colour_to_the_fullest():
+    colours = legend_colours(5)
+    assert len(colours) == 5
+    assert len(legend_colours()) == 8
+    blue, green, red, _ = layer_of(np.full((7, 7), FULL_AT), HALF, (64, 64))[0, 0]
+    assert colours[-1] == f"#{red:02x}{green:02x}{blue:02x}"
+    blue, green, red, _ = layer_of(np.full((7, 7), 1e-6), HALF, (64, 64))[0, 0]
+    assert colours[0] == f"#{red:02x}{green:02x}{blue:02x}"
+    lightness = [
+        cv2.cvtColor(np.array([[tuple(bytes.fromhex(one[1:]))]], np.uint8), cv2.COLOR_RGB2LAB)[
+            0, 0, 0
+        ]
+        for one in colours
+    ]
+    assert lightness == sorted(lightness)
 
 
 def test_the_evidence_averages_to_the_films_log_odds():

@@ -9,12 +9,15 @@ import json
 import logging
 import pickle
 import re
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 from string import Formatter
 
 import pytest
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
+from babel.messages.frontend import parse_mapping_cfg
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from click.testing import CliRunner
@@ -30,7 +33,9 @@ from cxr_edge.language import (
     catalogs,
     languages,
     posix_language,
+    preferred_language,
     sentence,
+    speaking,
     told,
 )
 from cxr_edge.model import load_model, shipped_models
@@ -63,14 +68,18 @@ def catalog(name: str) -> Catalog:
 @pytest.fixture(scope="module")
 def messages() -> set[str]:
     """Every text of the source that a person may be told."""
-    keywords = {"_": None, "Message": None}
-    return {found[2] for found in extract_from_dir(str(SOURCE), keywords=keywords)}
+    keywords = {"_": None, "Message": None, "gettext": None}
+    with (catalogs() / "sources.cfg").open(encoding="utf-8") as file:
+        methods, options = parse_mapping_cfg(file)
+    found = list(extract_from_dir(str(SOURCE), methods, options, keywords))
+    assert any(one[0].endswith(".html") for one in found)
+    return {one[2] for one in found}
 
 
 def fields(text: str) -> list[str]:
     """What stands for facts in a text, in any order."""
     named = [name for _, name, _, _ in Formatter().parse(text) if name is not None]
-    return sorted(named + re.findall(r"%\w", text))
+    return sorted(named + re.findall(r"%\(\w+\)s|%\w", text))
 
 
 def test_there_are_the_languages_of_the_clinics():
@@ -121,6 +130,15 @@ def test_every_message_can_be_extracted():
             ("words", "_(name)"),
         },
     }
+
+
+def test_every_message_of_a_page_can_be_extracted():
+    for path in SOURCE.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        assert re.findall(r"""\b_\((?!["'])""", text) == [], path.name
+        # What a program says in English is told by the filter; a text that stands in a template
+        # would be in no catalog.
+        assert re.findall(r"""["']\s*\|\s*told""", text) == [], path.name
 
 
 def test_every_code_has_its_plain_words():
@@ -179,6 +197,40 @@ def test_the_person_may_name_it(speak, name):
 def test_without_a_catalog_it_is_english(speak, name):
     speak(name)
     assert told(Message("Install cxr-edge again.")) == "Install cxr-edge again."
+
+
+@pytest.mark.parametrize(
+    ("accepted", "found"),
+    [
+        ("fr", "fr"),
+        ("fr-CH, fr;q=0.9, en;q=0.8", "fr"),
+        ("de, es;q=0.5", "es"),
+        ("en;q=0.5, pt-BR;q=0.7", "pt"),
+        ("fr;q=0, en", "en"),
+        ("sw, de", "default"),
+        ("*", "default"),
+        ("", "default"),
+        ("fr;q=nonsense, es;q=0.9", "fr"),
+        ("../../etc, ;;,=,", "default"),
+    ],
+)
+def test_a_browser_says_what_it_would_like(accepted, found):
+    assert preferred_language(accepted, "default") == found
+
+
+def test_who_opens_a_page_may_speak_another_language_than_the_pc(speak):
+    speak("fr")
+    message = Message("Install cxr-edge again.")
+    with speaking("es"):
+        assert told(message) == "Vuelva a instalar cxr-edge."
+        assert language.language() == "es"
+        with speaking("en"):
+            assert told(message) == message
+        with ThreadPoolExecutor() as pool:
+            assert pool.submit(told, message).result() == "Réinstallez cxr-edge."
+            context = copy_context()
+            assert pool.submit(context.run, told, message).result() == told(message)
+    assert told(message) == "Réinstallez cxr-edge."
 
 
 def test_a_message_is_english_wherever_it_is_text(speak):

@@ -49,6 +49,11 @@ Exit codes:
     help="Columns with the DICOM identifiers of patient, study and instance, where watch kept "
     "them.",
 )
+@click.option(
+    "--verdicts",
+    is_flag=True,
+    help="Columns with what people said last of each film, and when.",
+)
 @dialect_option
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 def command(
@@ -63,6 +68,7 @@ def command(
     latest: bool,
     every_name: bool,
     identifiers: bool,
+    verdicts: bool,
     csv_dialect: str | None,
     force: bool,
 ) -> None:
@@ -81,7 +87,9 @@ def command(
         status=status or "",
         latest=latest,
     )
-    n_rows = _export(out, ledger_path, selection, every_name, identifiers, csv_dialect, force)
+    n_rows = _export(
+        out, ledger_path, selection, every_name, identifiers, verdicts, csv_dialect, force
+    )
     click.echo(f"{n_rows} rows.\n{NOT_FOR_DIAGNOSIS}", err=True)
 
 
@@ -91,6 +99,7 @@ def _export(
     selection: "Selection",
     with_every_name: bool,
     identifiers: bool,
+    with_verdicts: bool,
     dialect: str | None,
     force: bool,
 ) -> int:
@@ -113,10 +122,11 @@ def _export(
             if with_every_name:
                 predictions = every_name(ledger, predictions)
             chosen = DIALECTS[dialect or "standard"]
+            verdicts_of = ledger.verdicts if with_verdicts else None
             if to_stdout:
-                return write_rows(sys.stdout.buffer, predictions, chosen, identifiers)
+                return write_rows(sys.stdout.buffer, predictions, chosen, identifiers, verdicts_of)
             with whole_file(out) as file:
-                return write_rows(file, predictions, chosen, identifiers)
+                return write_rows(file, predictions, chosen, identifiers, verdicts_of)
 
 
 def _is_there(path: Path) -> bool:

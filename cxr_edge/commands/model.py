@@ -153,7 +153,8 @@ Examples:
   cxr-edge model install model.onnx --sha256 5d1e...
 
 The signature lies beside the file, as model.onnx.sig, and its fp32 twin, if it has one,
-as model.fp32.onnx. An earlier version stays: `cxr-edge model use NAME@VERSION`.
+as model.fp32.onnx; model.evidence.json, from which its pictures are drawn, comes along.
+An earlier version stays: `cxr-edge model use NAME@VERSION`.
 
 """
     + _EXIT_CODES,

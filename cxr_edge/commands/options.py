@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..language import Message
+from ..words import NOT_FOR_DIAGNOSIS as NOT_FOR_DIAGNOSIS
 
 if TYPE_CHECKING:
     from ..model import Device, Model
 
-NOT_FOR_DIAGNOSIS = Message("Not for diagnostic use: a trained person must read every film.")
 EXIT_CODES = """\b
 Exit codes:
   0  every radiograph was read

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,7 +150,10 @@ def command(folder: Path | None, config_path: Path | None, check: bool, **option
     settings = _overridden(settings, options)
     if config_path is None and settings.csv.path is None:
         raise click.UsageError("Missing option '--csv'.")
-    sys.exit(until_stopped(settings, check=check))
+    exit_code = until_stopped(settings, check=check)
+    if check:
+        click.echo(_("Everything is right to start."), err=True)
+    sys.exit(exit_code)
 
 
 def until_stopped(settings: "Settings", instructions: str = "", *, check: bool = False) -> int:
@@ -224,7 +227,6 @@ def run(
             view = CsvView(csv.path, settings.folder, ledger, DIALECTS[csv.dialect], rotate)
             view.check()
         if check:
-            click.echo(_("Everything is right to start."), err=True)
             return 0
         click.echo(
             instructions
@@ -377,8 +379,6 @@ def _disguise(
     settings: "Settings", pseudonyms: "Pseudonyms | None"
 ) -> "Callable[[Reading], Reading]":
     """What replaces names and identifiers before anything is recorded, or told."""
-    from ..result import Identifiers
-
     def disguised(reading: "Reading") -> "Reading":
         if pseudonyms is None or reading.result is None:
             return reading
@@ -387,9 +387,7 @@ def _disguise(
             name = str(reading.path.relative_to(settings.folder))
             result = replace(result, source=Path(pseudonyms.name(name)))
         if settings.privacy.identifiers == "pseudonym":
-            identifiers = Identifiers(
-                *(pseudonyms.identifier(kind, value) for kind, value in asdict(identifiers).items())
-            )
+            identifiers = pseudonyms.identifiers(identifiers)
         return replace(reading, result=result, identifiers=identifiers)
 
     return disguised

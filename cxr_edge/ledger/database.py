@@ -5,7 +5,7 @@ import errno
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path, PurePath
 from typing import Any, Self
 from urllib.parse import quote
@@ -125,10 +125,10 @@ class Database:
 
     def _migrate(self) -> None:
         """One process does it; one that comes at the same time finds it done."""
-        if self._schema_version() == SCHEMA_VERSION:
+        if self.schema_version() == SCHEMA_VERSION:
             return
         with self.transaction():
-            for version in range(self._schema_version(), SCHEMA_VERSION):
+            for version in range(self.schema_version(), SCHEMA_VERSION):
                 for statement in _statements(MIGRATIONS[version]):
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version = {version + 1}")
@@ -137,7 +137,7 @@ class Database:
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         fsync_folder(self.path.parent)
 
-    def _schema_version(self) -> int:
+    def schema_version(self) -> int:
         return int(self.one("PRAGMA user_version")[0])
 
     def stamp(self) -> str:
@@ -180,6 +180,12 @@ def _uri(path: PurePath) -> str:
 
 def iso(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def midnight(day: date, timezone: tzinfo | None = None) -> datetime:
+    """When a day begins there; None: where this machine is."""
+    begins = datetime(day.year, day.month, day.day, tzinfo=timezone)
+    return begins if timezone else begins.astimezone()
 
 
 def utf8(text: str) -> str:

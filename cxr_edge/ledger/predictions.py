@@ -27,14 +27,23 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Bearer:
-    """A file with a film. name: below the folder, or the pseudonym of that. sha256: of what it
-    last held."""
+    """A file with a film. name: below the folder, or the pseudonym of that. place: where it should
+    lie; None: only the pseudonym of its name is known. sha256: of what it last held."""
 
     file_id: int
     folder: Path
     name: str
-    moved_to: Path | None
+    place: Path | None
     sha256: str
+
+
+# What `prediction_of` makes a prediction of.
+COLUMNS = (
+    "predictions.id, folders.path, file_id, source, status, reason, findings, predictions.model, "
+    "model_sha256, provider, duration_ms, predictions.processed_at, sha256, version, patient, "
+    "study, instance"
+)
+PREDICTIONS = f"SELECT {COLUMNS} FROM predictions JOIN folders ON folders.id = folder_id"
 
 
 class Predictions(Database):
@@ -81,15 +90,10 @@ class Predictions(Database):
                 "GROUP BY CASE sha256 WHEN '' THEN file_id ELSE sha256 END)"
             )
             values += values
-        query = (
-            "SELECT predictions.id, folders.path, file_id, source, status, reason, findings, "
-            "model, model_sha256, provider, duration_ms, processed_at, sha256, version, patient, "
-            "study, instance FROM predictions JOIN folders ON folders.id = folder_id "
-            f"WHERE {' AND '.join(conditions)} ORDER BY predictions.id LIMIT ?"
-        )
+        query = f"{PREDICTIONS} WHERE {' AND '.join(conditions)} ORDER BY predictions.id LIMIT ?"
         with translated(self.path):
             for row in self._db.execute(query, (*values, limit)):
-                yield _prediction(row)
+                yield prediction_of(row)
 
     def last_prediction_id(self, folder_id: int | None = None) -> int:
         """Of that folder, or of all; 0: there is none."""
@@ -107,16 +111,16 @@ class Predictions(Database):
             "ORDER BY files.id != ?, files.id",
             *(prediction.file_id, prediction.id, prediction.file_id),
         )
-        return [
-            Bearer(
-                row[0],
-                Path(os.fsdecode(row[1])),
-                os.fsdecode(row[2]),
-                None if row[3] is None else Path(os.fsdecode(row[3])),
-                row[4],
-            )
-            for row in rows
-        ]
+        # Rows name a film by its path, or by the pseudonym of its name.
+        is_path = bool(rows) and prediction.result.source != Path(os.fsdecode(rows[0][2]))
+        bearers = []
+        for row in rows:
+            folder, name = Path(os.fsdecode(row[1])), os.fsdecode(row[2])
+            place = folder / name if is_path else None
+            if row[3] is not None:
+                place = Path(os.fsdecode(row[3]))
+            bearers.append(Bearer(row[0], folder, name, place, row[4]))
+        return bearers
 
     def has_answer(self, sha256: str, model_sha256: str) -> bool:
         """Whether that model has read that content, with an outcome that time does not change."""
@@ -135,7 +139,7 @@ class Predictions(Database):
         return [str(row[0]) for row in rows]
 
 
-def _prediction(row: Sequence[Any]) -> Prediction:
+def prediction_of(row: Sequence[Any]) -> Prediction:
     result = Result(
         source=Path(os.fsdecode(row[3])),
         status=row[4],

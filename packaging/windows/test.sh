@@ -10,7 +10,7 @@ if [ "${1:-}" = --flavour ]; then flavour=$2; shift 2; fi
 work=$PWD/build/windows
 out=$PWD/dist/windows-$flavour
 . packaging/windows/wine.sh
-make_prefix "$work/prefix-clean" "$work/ucrt/ucrtbase.dll"
+make_prefix "$work/prefix-clean" "$work/system32"
 program="$WINEPREFIX/drive_c/Program Files/Klinik Müller/cxr-edge"
 mkdir -p "$(dirname "$program")"
 cp -rl "$out/cxr-edge" "$program"

@@ -6,7 +6,8 @@ unset DISPLAY WAYLAND_DISPLAY
 # Wine's own Visual C++ runtime: a DLL that the bundle lacks must be missed, as on a bare PC.
 export WINEDLLOVERRIDES="mscoree,mshtml=;ucrtbase=n,b;vcruntime140,vcruntime140_1,msvcp140,msvcp140_1,msvcp140_2,concrt140,vcomp140=n"
 
-# make_prefix FOLDER UCRTBASE: a bare Windows 10 without Python and Visual C++ runtime.
+# make_prefix FOLDER SYSTEM32: a bare Windows 10 without Python and Visual C++ runtime.
+# SYSTEM32: what Windows has there and Wine lacks, from assemble-python.sh.
 make_prefix() {
   export WINEPREFIX=$1
   if [ -d "$1" ]; then   # nothing may run there any more
@@ -21,7 +22,7 @@ make_prefix() {
   wineserver -w
   local system32=$WINEPREFIX/drive_c/windows/system32
   rm -f "$system32"/ucrtbase.dll "$system32"/{msvcp140,vcruntime140}*.dll "$system32"/{concrt140,vcomp140}.dll
-  cp "$2" "$system32/"
+  cp "$2"/*.dll "$system32/"
 }
 
 # stdin, stdout and stderr are pipes: Wine 8 gives CPython an invalid handle for a regular file.

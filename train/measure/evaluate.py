@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 import click
 
 from cxr_edge.errors import RadiographError
+from cxr_edge.evidence import EVIDENCE_SUFFIX, evidence_path
 from cxr_edge.model import load_model
 from cxr_edge.model_card import NO_FINDING, SOFTMAX, ModelCard
 from cxr_edge.radiograph import open_radiograph
@@ -34,6 +35,7 @@ from .answers import (
     reader_of_model,
 )
 from .blackout import measure_blackout
+from .curves import evidence_of
 from .report import (
     Evaluation,
     as_json,
@@ -136,11 +138,13 @@ Examples:
   python -m train evaluate runs/first/checkpoint.pt --data films/
   python -m train evaluate pneumonia.onnx --data kermany=chest_xray/ \\
       --rename "bacterial pneumonia=pneumonia" --rename "viral pneumonia=pneumonia"
+  python -m train evaluate model.onnx --data films/ --evidence model.evidence.json
 
 A checkpoint is measured on the test films of its own run, with the run's patient pattern;
 --part all takes all films of other data. With --out, report.html holds everything,
 figures.json the figures. worst.png, which is in the report too, shows patients' films:
-keep both where the films may be, or leave it out with --no-worst.
+keep both where the films may be, or leave it out with --no-worst. What --evidence writes
+tells of no single film; cxr-edge finds it beside the model, under the model's name.
 """,
 )
 @click.argument("path", metavar="MODEL_OR_CHECKPOINT", type=click.Path(path_type=Path))
@@ -173,6 +177,18 @@ keep both where the films may be, or leave it out with --no-worst.
 )
 @click.option("--worst/--no-worst", default=True, help="Show the worst errors in the report.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the report.")
+@click.option(
+    "--evidence",
+    "evidence_file",
+    type=click.Path(path_type=Path),
+    metavar="NAME.evidence.json",
+    help="Also write what the pictures of a model file are drawn from.",
+)
+@click.option(
+    "--measured-on",
+    show_default="the part and the sources",
+    help="What films these are, as it is to stand beside the pictures.",
+)
 def command(
     path: Path,
     data: tuple[str, ...],
@@ -184,9 +200,13 @@ def command(
     blackout: bool,
     worst: bool,
     out: Path | None,
+    evidence_file: Path | None,
+    measured_on: str | None,
 ) -> None:
     """Measure a model or a checkpoint on labelled films; intervals are 95 %, over patients."""
     subject = load_subject(path)
+    if evidence_file:
+        _check_evidence(subject, evidence_file)
     labels = dataclasses.replace(
         subject.labels,
         rename={**subject.labels.rename, **_renamed(renames)},
@@ -229,6 +249,8 @@ def command(
         again = _command_line(path, data, split_path, part, renames, ignore, patient_pattern)
         _write(out, subject, evaluation, part, again, worst)
         click.echo(f"Written to {out}; report.html stands alone.")
+    if evidence_file:
+        _write_evidence(evidence_file, subject, evaluation, measured_on or _films_of(part, films))
 
 
 def films_to_measure(entries: Sequence[Entry], labels: Labels) -> tuple[Film, ...]:
@@ -260,6 +282,41 @@ def films_to_measure(entries: Sequence[Entry], labels: Labels) -> tuple[Film, ..
         )
         found.setdefault(sha256 or str(entry.path), []).append(film)
     return tuple(same[0] for same in found.values() if len({film.label for film in same}) == 1)
+
+
+def _check_evidence(subject: Subject, file: Path) -> None:
+    """Raises TrainError: no model file, one that does not answer itself, nowhere to write."""
+    if not subject.is_model:
+        raise TrainError(
+            f"{subject.path.name} is a checkpoint, and evidence is bound to a model file.",
+            "Export it first: export writes the evidence beside the model.",
+        )
+    if hashlib.sha256(subject.path.read_bytes()).hexdigest() != subject.facts["sha256"]:
+        raise TrainError(
+            f"{subject.path.name} drifts on this machine, where its fp32 twin answers in its "
+            "place.",
+            "Measure it on another one.",
+        )
+    if not file.name.endswith(EVIDENCE_SUFFIX) or not file.parent.is_dir():
+        raise TrainError(
+            f"{file} cannot be written.",
+            f"Name {evidence_path(subject.path).name} in a folder that exists.",
+        )
+
+
+def _films_of(part: str, films: Sequence[Film]) -> str:
+    sources = ", ".join(sorted({film.source for film in films} - {""}))
+    return f"{part} films" + (f" of {sources}" if sources else "")
+
+
+def _write_evidence(file: Path, subject: Subject, evaluation: Evaluation, measured_on: str) -> None:
+    answers, measured = evaluation.answers, evaluation.measured
+    evidence = evidence_of(answers, measured, subject.facts["sha256"], measured_on)
+    file.write_text(evidence.to_json(), encoding="utf-8")
+    click.echo(f"{file}: {file.stat().st_size / 1e3:.0f} KB, bound to {subject.path.name}.")
+    for name in answers.judged:
+        if evidence.of(name) is None:
+            click.echo(f"{name} is not in it: these films do not determine its figures.")
 
 
 def _renamed(renames: Sequence[str]) -> dict[str, str]:

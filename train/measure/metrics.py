@@ -18,6 +18,8 @@ _Floats = NDArray[np.floating]
 _Bools = NDArray[np.bool_]
 # Weights (D, N) of D resamples to D values.
 _Figure = Callable[[_Floats], _Floats]
+# Whether a finding is there, its probability and the films' weights (None: 1) to a curve's x and y.
+Curve = Callable[[_Bools, _Floats, _Floats | None], tuple[_Floats, _Floats]]
 
 FINDING_FIGURES = (
     "auroc",
@@ -196,12 +198,17 @@ def reliability(
     """By bin of equal width: the mean probability, how often it happened (NaN where there is no
     film), and the number of films.
     """
-    at = _bins(probability, n_bins)
+    at = binned(probability, n_bins)
     counts = np.bincount(at, minlength=n_bins)
     with np.errstate(invalid="ignore"):
         stated = np.bincount(at, probability, n_bins) / counts
         seen = np.bincount(at, np.asarray(happened, float), n_bins) / counts
     return stated, seen, counts
+
+
+def binned(probability: _Floats, n_bins: int) -> NDArray[np.int64]:
+    """Which bin of equal width from 0 to 1 each probability falls in; 1 is in the last."""
+    return np.clip(np.asarray(probability * n_bins, np.int64), 0, n_bins - 1)
 
 
 def resampled(
@@ -221,6 +228,29 @@ def resampled(
             for _ in range(min(_DRAWS_AT_ONCE, n_draws - start))
         ]
         yield np.array(drawn, float)[:, patient]
+
+
+def curve_band(
+    curve: Curve,
+    present: _Bools,
+    probability: _Floats,
+    patients: Sequence[str],
+    grid: _Floats,
+    n_draws: int,
+) -> tuple[_Floats, _Floats]:
+    """Where the middle 95 % of a curve lies, over resampled patients: low and high at each point of
+    the grid (G,). Only resamples with both labels count; NaN where there are none.
+    """
+    drawn = [
+        np.interp(grid, *curve(present, probability, one))
+        for weights in resampled(patients, n_draws)
+        for one in weights
+        if 0 < one @ present < one.sum()
+    ]
+    if not drawn:
+        return np.full(len(grid), np.nan), np.full(len(grid), np.nan)
+    low, high = np.percentile(drawn, (2.5, 97.5), axis=0)
+    return low, high
 
 
 def _intervals(
@@ -321,12 +351,8 @@ def _average_precision(present: _Bools, probability: _Floats) -> _Figure:
 def _calibration_error(happened: _Bools, probability: _Floats) -> _Figure:
     excess = np.asarray(probability, float) - happened
     in_bin = np.zeros((len(excess), N_BINS))
-    in_bin[np.arange(len(excess)), _bins(probability, N_BINS)] = excess
+    in_bin[np.arange(len(excess)), binned(probability, N_BINS)] = excess
     return lambda weights: _ratio(np.abs(weights @ in_bin).sum(1), weights.sum(1))
-
-
-def _bins(probability: _Floats, n_bins: int) -> NDArray[np.int64]:
-    return np.clip(np.asarray(probability * n_bins, np.int64), 0, n_bins - 1)
 
 
 def _cumulated(

@@ -1,6 +1,6 @@
 """Pictures of a run and of an evaluation, in colours that the colour-blind tell apart."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..learn.fit import EpochReport
-from .metrics import precision_recall_curve, reliability, resampled, roc_curve
+from .metrics import Curve, curve_band, precision_recall_curve, reliability, roc_curve
 
 # Okabe and Ito 2008, without yellow, which is faint on white.
 BLUE, ORANGE = "#0072B2", "#E69F00"
@@ -28,7 +28,6 @@ _Bools = NDArray[np.bool_]
 _Floats = NDArray[np.floating]
 # Of N films: whether a finding is there, its probability, and the films' patients.
 Judged = tuple[_Bools, _Floats, Sequence[str]]
-_Curve = Callable[[_Bools, _Floats, _Floats | None], tuple[_Floats, _Floats]]
 
 
 def plot_learning(reports: Sequence[EpochReport], path: Path) -> None:
@@ -70,7 +69,7 @@ def plot_precision_recall(curves: Mapping[str, Judged], path: Path) -> None:
     _save(figure, path)
 
 
-def _draw_curves(axis: Axes, curves: Mapping[str, Judged], curve: _Curve) -> list[Line2D]:
+def _draw_curves(axis: Axes, curves: Mapping[str, Judged], curve: Curve) -> list[Line2D]:
     """Draw the curves that the films determine; the lines that were drawn."""
     grid = np.linspace(0, 1, 201)
     lines = []
@@ -78,15 +77,8 @@ def _draw_curves(axis: Axes, curves: Mapping[str, Judged], curve: _Curve) -> lis
         if not present.any() or present.all():
             continue
         lines += axis.plot(*curve(present, probability, None), label=name)
-        drawn = [
-            np.interp(grid, *curve(present, probability, one))
-            for weights in resampled(patients, N_BAND_DRAWS)
-            for one in weights
-            if 0 < one @ present < one.sum()  # a resample with both labels
-        ]
-        if drawn:
-            low, high = np.percentile(drawn, (2.5, 97.5), axis=0)
-            axis.fill_between(grid, low, high, color=lines[-1].get_color(), alpha=0.15, lw=0)
+        band = curve_band(curve, present, probability, patients, grid, N_BAND_DRAWS)
+        axis.fill_between(grid, *band, color=lines[-1].get_color(), alpha=0.15, lw=0)
     if not lines:
         axis.plot([], [], color="none", label="not determined: the films have one label")
     return lines

@@ -1,0 +1,1 @@
+"""SERVE: the page and the API over the ledger."""

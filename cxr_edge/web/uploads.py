@@ -1,0 +1,192 @@
+"""An uploaded film: onto this disk, and with its answer into the ledger.
+
+On the disk it has a name of this program's own, its sha256: no path is ever made of what a client
+says. The name that the client gave it is what its row shows.
+"""
+
+import hashlib
+import queue
+import secrets
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+from ..errors import LedgerError, RecordError
+from ..language import Message, why
+from ..ledger import Ledger
+from ..record import cannot_be_written
+from ..result import HEALING_CODES, Identifiers, Result
+from ..watch.scan import look_of
+from ..words import REASONS
+from .problems import Problem
+
+_MAX_NAME = 120
+_UNNAMED = "film"
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A result on its way into the ledger, and where its film lies now."""
+
+    path: Path
+    result: Result
+    identifiers: Identifiers
+    number: "Future[int]"
+
+
+class Uploads:
+    """The folder that uploaded films are kept in, and the way of their results into the ledger.
+
+    For many threads at a time.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        ledger_path: Path,
+        disguise: Callable[[Identifiers], Identifiers] = lambda found: found,
+        *,
+        keeps: bool = True,
+    ) -> None:
+        """disguise: what replaces identifiers before they are recorded. keeps: whether films stay
+        once they were read.
+
+        Raises RecordError: the folder cannot be made. LedgerError.
+        """
+        self.folder = folder.absolute()
+        self._disguise = disguise
+        self._keeps = keeps
+        self._incoming = self.folder / "incoming"
+        try:
+            self._incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for left_behind in self._incoming.iterdir():
+                left_behind.unlink()
+        except OSError as exc:
+            raise RecordError(
+                Message(
+                    "The folder {folder} cannot be used ({why}).", folder=self.folder, why=why(exc)
+                ),
+                Message("Check permission and free space."),
+            ) from exc
+        with Ledger(ledger_path) as ledger:
+            self._folder_id = ledger.folder_id(self.folder)
+        self._ledger_path = ledger_path
+        self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._record_all, name="recording", daemon=True)
+        self._thread.start()
+
+    def new_file(self) -> IO[bytes]:
+        """An empty file for what comes in; `.name` tells where. Raises RecordError."""
+        path = self._incoming / secrets.token_hex(16)
+        try:
+            return path.open("xb")
+        except OSError as exc:
+            raise cannot_be_written(self.folder, exc) from exc
+
+    def discard(self, path: Path) -> None:
+        """Forget a film that came in and got no answer."""
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+    def record(self, path: Path, result: Result, identifiers: Identifiers) -> "Future[int]":
+        """Keep the film and record its result; the prediction's number, once it is on the disk.
+
+        A film that was recorded before by the same model has its earlier number. Its future raises
+        LedgerError, RecordError, and Problem (503) for a result that time may mend: that film is to
+        be uploaded again.
+        """
+        number: Future[int] = Future()
+        if result.code in HEALING_CODES:
+            self.discard(path)
+            number.set_exception(_not_read(result))
+        else:
+            self._waiting.put(_Waiting(path, result, identifiers, number))
+        return number
+
+    def close(self) -> None:
+        """What waits is recorded first."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _record_all(self) -> None:
+        goes_on = True
+        while goes_on:
+            # All that wait by now are synced to the disk together.
+            waiting = [self._waiting.get()]
+            with suppress(queue.Empty):
+                while True:
+                    waiting.append(self._waiting.get_nowait())
+            goes_on = None not in waiting
+            films = [one for one in waiting if one is not None]
+            if films:
+                self._record(films)
+
+    def _record(self, films: list[_Waiting]) -> None:
+        try:
+            with Ledger(self._ledger_path) as ledger, ledger.transaction():
+                numbers = [self._record_one(ledger, film) for film in films]
+        # Nobody may go on waiting; each request raises it for itself.
+        except BaseException as exc:
+            error = exc if isinstance(exc, LedgerError) else _cannot(exc, self.folder)
+            for film in films:
+                film.number.set_exception(error)
+            return
+        for film, number in zip(films, numbers, strict=True):
+            film.number.set_result(number)
+
+    def _record_one(self, ledger: Ledger, film: _Waiting) -> int:
+        # Of an empty file, or after a fault of this program, the reader has none.
+        sha256 = film.result.sha256 or hashlib.sha256(film.path.read_bytes()).hexdigest()
+        result = replace(film.result, sha256=sha256)
+        look = look_of(film.path.stat(), keeps_ctime=False)
+        place = self._put(film.path, sha256)
+        # Many films are called image.jpg.
+        name = f"{sha256[:16]}/{result.source.name}"
+        file_id = ledger.saw(self._folder_id, name, look)
+        recorded = ledger.record(file_id, look, result, self._disguise(film.identifiers))
+        ledger.finish(file_id, result.status, place, set_aside=False)
+        return recorded.prediction_id
+
+    def _put(self, path: Path, sha256: str) -> Path | None:
+        """Where the film stays. Raises OSError."""
+        if not self._keeps:
+            path.unlink()
+            return None
+        place = self.folder / sha256[:2] / sha256
+        place.parent.mkdir(exist_ok=True, mode=0o700)
+        path.replace(place)
+        return place
+
+
+def cleaned_name(given: str) -> str:
+    """What a client calls a film, as a row may show it: the last part of a path, in one line."""
+    last = given.replace("\\", "/").rpartition("/")[2]
+    shown = "".join(letter for letter in last if letter.isprintable()).strip()
+    if shown in ("", ".", ".."):
+        return _UNNAMED
+    # The suffix stays, as it is what tells people apart from names.
+    stem, dot, suffix = shown.rpartition(".")
+    if len(shown) > _MAX_NAME and dot and len(suffix) < 10:
+        return f"{stem[: _MAX_NAME - len(suffix) - 1]}.{suffix}"
+    return shown[:_MAX_NAME]
+
+
+def _not_read(result: Result) -> Problem:
+    return Problem(
+        503,
+        result.code or "internal_error",
+        Message("The film could not be read now"),
+        REASONS.get(result.code, ""),
+        Message("Send it again in a moment."),
+        {"Retry-After": "5"},
+    )
+
+
+def _cannot(exc: BaseException, folder: Path) -> Exception:
+    if isinstance(exc, OSError):
+        return cannot_be_written(folder, exc)
+    return exc if isinstance(exc, Exception) else RuntimeError(type(exc).__name__)

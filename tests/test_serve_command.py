@@ -1,0 +1,155 @@
+"""`cxr-edge serve`, as it is typed."""
+
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cxr_edge.cli import cli
+from tests.conftest import SAMPLES
+from tests.web.served import served
+
+
+def run(*arguments: str, typed: str | None = None):
+    return CliRunner().invoke(cli, ["serve", *arguments], input=typed)
+
+
+def answer(address: str, token: str = "", context: ssl.SSLContext | None = None):
+    request = urllib.request.Request(address)
+    if token:
+        request.add_header("Authorization", f"Bearer {token}")
+    with urllib.request.urlopen(request, timeout=30, context=context) as said:
+        return json.load(said)
+
+
+def test_help_says_how_to_put_tls_in_front():
+    said = run("--help")
+    assert said.exit_code == 0
+    assert "--certificate" in said.output
+    assert "reverse-proxy" in said.output
+
+
+def test_others_reach_it_only_where_somebody_has_to_log_in(tmp_path):
+    for options in (("--host", "0.0.0.0"), ("--public-name", "xray.clinic.example")):
+        said = run("--ledger", str(tmp_path / "ledger.db"), *options)
+        assert said.exit_code == 2
+        assert "--set-password" in said.output
+
+
+def test_a_port_that_is_taken_is_said(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        said = run("--ledger", str(tmp_path / "ledger.db"), "--port", port)
+    assert said.exit_code == 2
+    assert f"port {port}" in said.output
+    assert "--port" in said.output
+
+
+@pytest.mark.parametrize(
+    "options", [("--csv", "results.csv"), ("--certificate", __file__), ("--key", __file__)]
+)
+def test_half_an_option_is_wrong_usage(tmp_path, options):
+    assert run("--ledger", str(tmp_path / "ledger.db"), *options).exit_code == 2
+
+
+def test_who_may_come_in_is_kept_in_a_file_and_no_secret_is(tmp_path):
+    access = tmp_path / "access.toml"
+    said = run("--access", str(access), "--set-password", "anna", typed="long enough\n" * 2)
+    assert said.exit_code == 0, said.output
+    token = run("--access", str(access), "--new-token", "archive").output.splitlines()[0]
+    assert token.startswith("cxre_")
+    kept = access.read_text(encoding="utf-8")
+    assert "anna" in kept
+    assert "archive" in kept
+    assert "long enough" not in kept
+    assert token not in kept
+    assert run("--access", str(access), "--remove", "anna").exit_code == 0
+    assert "anna" not in access.read_text(encoding="utf-8")
+
+
+def test_what_is_watched_is_shown_and_what_is_sent_is_not_lost(tmp_path):
+    scans, folder = tmp_path / "scans", tmp_path / "served"
+    scans.mkdir()
+    shutil.copy(SAMPLES / "normal-1.jpg", scans)
+    csv = tmp_path / "results.csv"
+    with served(folder, "--watch", str(scans), "--csv", str(csv)) as address:
+        films = wait_for_films(address, 1)
+        assert films[0]["file"] == str(scans / "normal-1.jpg")
+        shutil.copy(SAMPLES / "pneumonia-1.jpg", scans / "later.jpg")
+        assert {one["positive"] for one in wait_for_films(address, 2)} == {True, False}
+        with urllib.request.urlopen(f"{address}/films/1/thumbnail", timeout=30) as picture:
+            assert picture.read(2) == b"\xff\xd8"
+        until_s = time.monotonic() + 30
+        while csv.read_bytes().count(b"\n") < 3 and time.monotonic() < until_s:
+            time.sleep(0.1)
+    assert csv.read_bytes().count(b"\n") == 3
+    assert "Stopped" in (folder / "said.txt").read_text(encoding="utf-8")
+
+
+def wait_for_films(address: str, n: int) -> list[dict]:
+    until_s = time.monotonic() + 60
+    while time.monotonic() < until_s:
+        films = answer(f"{address}/v1/results")["films"]
+        if len(films) == n:
+            return films
+        time.sleep(0.1)
+    raise AssertionError(f"{len(films)} films, not {n}")
+
+
+def test_a_second_watcher_of_the_folder_ends_at_once(tmp_path):
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    with served(tmp_path / "served", "--watch", str(scans)):
+        said = subprocess.run(
+            [
+                *(sys.executable, "-m", "cxr_edge", "serve", "--watch", str(scans)),
+                *("--ledger", str(tmp_path / "served" / "ledger.db"), "--port", "0"),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert said.returncode == 7
+    assert "Traceback" not in said.stderr
+
+
+def test_with_a_certificate_it_speaks_tls_and_asks_who_is_there(tmp_path):
+    certificate, key = made_certificate(tmp_path)
+    access = tmp_path / "access.toml"
+    token = run("--access", str(access), "--new-token", "archive").output.splitlines()[0]
+    context = ssl.create_default_context(cafile=certificate)
+    options = ("--certificate", str(certificate), "--key", str(key), "--access", str(access))
+    with served(tmp_path / "served", *options, trusts=certificate) as address:
+        assert address.startswith("https://127.0.0.1:")
+        assert answer(f"{address}/v1/results", token, context)["films"] == []
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            answer(f"{address}/v1/results", context=context)
+    assert caught.value.code == 401
+    assert caught.value.headers["WWW-Authenticate"].startswith("Bearer")
+    caught.value.close()
+
+
+def made_certificate(folder: Path) -> tuple[Path, Path]:
+    """For 127.0.0.1, signed by itself."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl, which makes the certificate, is not installed")
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return certificate, key
