@@ -10,8 +10,7 @@ from pathlib import Path
 
 from .errors import RecordError
 from .language import Message, why
-from .ledger import Ledger, Prediction, View, fsync_folder
-from .ledger import midnight
+from .ledger import Ledger, Prediction, View, fsync_folder, midnight
 from .record import (
     COLUMNS,
     MAX_RECORD_BYTES,

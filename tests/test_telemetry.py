@@ -1,4 +1,8 @@
-"""onnxruntime reports to its maker, over the network, unless it is told not to before it starts."""
+"""Nothing of what this program does is told to anybody.
+
+onnxruntime reports to its maker, over the network, unless it is told not to before it starts;
+FastAPI traces requests to whatever the environment names.
+"""
 
 import os
 import subprocess
@@ -25,3 +29,21 @@ def test_nothing_is_made_ready_to_be_sent(tmp_path: Path, code: str) -> None:
     subprocess.run([sys.executable, "-c", filled_in], cwd=ROOT, env=kept | where, check=True)
     files = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")]
     assert not [name for name in files if "Microsoft" in name or name.endswith(".ses")]
+
+
+def test_no_setting_of_the_environment_has_the_page_traced(tmp_path: Path) -> None:
+    asked = {
+        "OTEL_PROPAGATORS": "b3",  # which is not installed, and would end the import
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+        "FASTAPI_OTEL_AUTO_CONFIGURE": "true",
+    }
+    code = "import cxr_edge.web.app, os; print([n for n in os.environ if n.startswith('OTEL_E')])"
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | asked,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert said.stdout.strip() == "[]"

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _PORT = 8717
 _STOP_S = 7
 # Connections that may be open at a time; beyond, uvicorn answers 503 by itself.
-_MAX_CONNECTIONS = 512
+_MAX_CONNECTIONS, _BACKLOG = 512, 128
 _ALL_ADDRESSES = ("0.0.0.0", "::", "")
 # Films that are decoded at a time for whoever looks at them.
 _N_SHOWING = 2
@@ -245,6 +245,9 @@ def _serve(
         server = uvicorn.Server(
             uvicorn.Config(
                 build_app(serving, rules),
+                http="h11",
+                ws="none",
+                loop="asyncio",
                 # What it logs would name the addresses that people look at.
                 log_config=None,
                 access_log=False,
@@ -369,6 +372,7 @@ def _listening(host: str, port: int) -> "Iterator[socket.socket]":
             if sys.platform != "win32":  # there it would let two programs have one port
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind(address)
+            listening.listen(_BACKLOG)  # from here on who comes early waits, and is not refused
         except OSError as exc:
             raise SettingsError(
                 Message(

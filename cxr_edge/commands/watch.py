@@ -379,6 +379,7 @@ def _disguise(
     settings: "Settings", pseudonyms: "Pseudonyms | None"
 ) -> "Callable[[Reading], Reading]":
     """What replaces names and identifiers before anything is recorded, or told."""
+
     def disguised(reading: "Reading") -> "Reading":
         if pseudonyms is None or reading.result is None:
             return reading
