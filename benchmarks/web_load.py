@@ -3,7 +3,7 @@
     python -m benchmarks.web_load [FOLDER OF FILMS]
 
 The server has two workers, and shares the machine's cores with the clients. Each client sends one
-film after the other on a connection of its own, as a web form does, and comes again after 503 when
+film after the other on a connection of its own, as the page does, and comes again after 503 when
 Retry-After says so. Films are made, of 1.3 megapixels, unless a folder is named; no two files are
 the same.
 """
@@ -22,19 +22,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from urllib.request import urlopen
 
 import numpy as np
 
-from .films import ROOT, film, jpeg
+from .films import FIVE_MEGAPIXELS, ROOT, film, jpeg
 from .results import Measure, record, record_ratio
 from .startup import CXR_EDGE
 from .turns import median, plain_environment, take_turns
 
-N_CLIENTS, N_FILMS, N_TURNS, N_WORKERS = 50, 2000, 5, 2
+N_CLIENTS, N_FILMS, N_TURNS, N_WORKERS = 50, 2000, 3, 2
 _N_PICTURES = 20
 _COMMENT = b"\xff\xfe\x00\x08"  # of six bytes: the JPEG standard's COM segment
-_BOUNDARY = b"film-after-film"
 
 
 @dataclass
@@ -75,15 +75,18 @@ def main() -> None:
             "predict_films_per_s": len(films) / float(np.median(predict_s)),
         },
     )
-    # What a worker takes for one, while the other works too.
-    film_s = N_WORKERS * float(np.median(predict_s)) / len(films)
     for places, some in ((64, loads[1:]), (16, few_places)):
-        _record(some, places, film_s)
+        _record(some, places)
+    _record_alone()
 
 
-def _record(loads: Sequence[Load], places: int, film_s: float) -> None:
-    """The slowest answers, the memory, and what was not an answer. film_s: that `predict` takes
-    for one film."""
+def _record(loads: Sequence[Load], places: int) -> None:
+    """The slowest answers, the memory, and what was not an answer."""
+    # One film: what a worker takes for one in that run, while the other works too.
+    p99 = [
+        np.percentile(load.seconds, 99) * len(load.seconds) / (places * N_WORKERS * load.took_s)
+        for load in loads
+    ]
     others = [one for load in loads for one in load.others]
     seconds = np.concatenate([load.seconds for load in loads])
     record(
@@ -91,7 +94,7 @@ def _record(loads: Sequence[Load], places: int, film_s: float) -> None:
             f"web-load-p99-{places}-places",
             f"the places in the queue times the time of one film: 99 % of the answers, with "
             f"{places} places and {N_CLIENTS} clients",
-            median(np.array([np.percentile(load.seconds, 99) for load in loads]) / places / film_s),
+            median(np.array(p99)),
             "times",
             1.0,
             False,
@@ -117,6 +120,29 @@ def _record(loads: Sequence[Load], places: int, film_s: float) -> None:
     )
     if others:
         sys.exit(f"{len(others)} were neither an answer nor 503: {set(others)}")
+
+
+def _record_alone() -> None:
+    """What a person waits for one film, and nobody else sends any."""
+    with tempfile.TemporaryDirectory() as name:
+        films = []
+        for number in range(_N_PICTURES):
+            films.append(Path(name) / f"{number}.jpg")
+            films[-1].write_bytes(jpeg(film(FIVE_MEGAPIXELS, seed=number)))
+        with _server(Path(name), n_places=64) as (port, pid):
+            asyncio.run(_clients(films[:2], port, pid, n_clients=1))
+            load = asyncio.run(_clients(films[2:], port, pid, n_clients=1))
+    record(
+        Measure(
+            "web-alone",
+            "from the first byte sent to the answer, a film of 5 megapixels alone",
+            median(1000 * np.array(load.seconds)),
+            "ms",
+            1000,
+            False,
+            {},
+        )
+    )
 
 
 def _films(folder: Path | None, made: Path) -> list[Path]:
@@ -189,12 +215,12 @@ def _server(folder: Path, n_places: int) -> Any:
         process.wait(30)
 
 
-async def _clients(films: Sequence[Path], port: int, pid: int) -> Load:
+async def _clients(films: Sequence[Path], port: int, pid: int, n_clients: int = N_CLIENTS) -> Load:
     load = Load()
     waiting = list(reversed(films))
     watching = asyncio.create_task(_watch_memory(pid, load))
     started = time.perf_counter()
-    await asyncio.gather(*(_client(waiting, port, load) for _ in range(min(N_CLIENTS, len(films)))))
+    await asyncio.gather(*(_client(waiting, port, load) for _ in range(min(n_clients, len(films)))))
     load.took_s = time.perf_counter() - started
     watching.cancel()
     return load
@@ -229,17 +255,13 @@ async def _client(waiting: list[Path], port: int, load: Load) -> None:
 
 
 def _request(path: Path, port: int) -> bytes:
-    body = (
-        b'--%s\r\nContent-Disposition: form-data; name="films"; filename="%s"\r\n'
-        b"Content-Type: image/jpeg\r\n\r\n%s\r\n--%s--\r\n"
-        % (_BOUNDARY, path.name.encode(), path.read_bytes(), _BOUNDARY)
+    body = path.read_bytes()
+    head = (
+        f"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {len(body)}\r\n"
+        "Content-Type: application/octet-stream\r\n"
+        f"Content-Disposition: attachment; filename*=UTF-8''{quote(path.name)}\r\n\r\n"
     )
-    return (
-        b"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: %d\r\n"
-        b"Content-Type: multipart/form-data; boundary=%s\r\n\r\n"
-        % (port, len(body), _BOUNDARY)
-        + body
-    )
+    return head.encode() + body
 
 
 async def _answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:

@@ -138,6 +138,20 @@ def test_with_a_certificate_it_speaks_tls_and_asks_who_is_there(tmp_path):
     caught.value.close()
 
 
+def test_behind_a_server_with_tls_the_audit_log_says_who_asked(tmp_path):
+    access = tmp_path / "access.toml"
+    token = run("--access", str(access), "--new-token", "archive").output.splitlines()[0]
+    options = ("--public-name", "xray.clinic.example", "--access", str(access))
+    with served(tmp_path / "served", *options) as address:
+        request = urllib.request.Request(f"{address}/v1/results")
+        request.add_header("Host", "xray.clinic.example")
+        request.add_header("X-Forwarded-For", "192.0.2.7")
+        request.add_header("Authorization", f"Bearer {token}")
+        urllib.request.urlopen(request, timeout=30).close()
+    last = (tmp_path / "served" / "audit.log").read_text(encoding="utf-8").splitlines()[-1]
+    assert json.loads(last)["from"] == "192.0.2.7"
+
+
 def made_certificate(folder: Path) -> tuple[Path, Path]:
     """For 127.0.0.1, signed by itself."""
     if shutil.which("openssl") is None:

@@ -252,7 +252,9 @@ def _serve(
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                proxy_headers=False,
+                # A server in front says who asks; others could say anything.
+                proxy_headers=bool(options["public_names"]) and _is_this_pc(host),
+                forwarded_allow_ips="127.0.0.1",
                 limit_concurrency=_MAX_CONNECTIONS,
                 timeout_graceful_shutdown=_STOP_S,
                 ssl_certfile=options["certificate"],

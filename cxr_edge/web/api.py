@@ -11,14 +11,13 @@ from typing import IO, Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi import Path as InPath
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 
 from .. import __version__
 from ..errors import CxrEdgeError
-from ..ledger import Ledger, Prediction, Verdict, Wanted, midnight
+from ..ledger import Verdict, Wanted, midnight
 from .metrics import CONTENT_TYPE
 from .problems import Problem
 from .schemas import (
@@ -34,16 +33,24 @@ from .schemas import (
     ResultsQuery,
     SaidVerdict,
 )
-from .serving import Serving, audited, serving_of, who
+from .serving import FilmNumber, Serving, audited, film_of, serving_of, who
 from .uploads import cleaned_name
 
 router = APIRouter()
 
 MAX_FILMS = 16  # in one request
 _FIELD = "films"
-_ServingHere = Annotated[Serving, Depends(serving_of)]
-# SQLite's numbers end there.
-_Number = Annotated[int, InPath(ge=1, le=(1 << 63) - 1, description="The film's number.")]
+# Below, Starlette keeps an upload in memory, and to write it to the disk's cache takes less time
+# than to have another thread do it.
+_IN_MEMORY_BYTES = 1 << 20
+
+
+async def _serving(request: Request) -> Serving:
+    # Asynchronous, as FastAPI would have another thread do it otherwise.
+    return serving_of(request)
+
+
+_ServingHere = Annotated[Serving, Depends(_serving)]
 _PROBLEM: dict[str, Any] = {
     "model": ProblemDetails,
     "content": {"application/problem+json": {}},
@@ -102,10 +109,11 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 @router.post(
     "/v1/predict",
     tags=["films"],
+    response_model=Predicted,
     responses=_problems(400, 408, 413, 415),
     openapi_extra=_FILMS_BODY,
 )
-async def predict(request: Request, serving: _ServingHere) -> Predicted:
+async def predict(request: Request, serving: _ServingHere) -> Response:
     """Read films. Each is kept with its result, and has a number; one that was read before by the
     same model has its earlier one."""
     async with AsyncExitStack() as stack:
@@ -120,7 +128,8 @@ async def predict(request: Request, serving: _ServingHere) -> Predicted:
             raise failed[0]
         read = [one for one in answers if isinstance(one, Film)]
         await run_in_threadpool(audited, request, "upload", [film.id for film in read])
-        return Predicted(films=read)
+        # As it is: FastAPI would check it all over again.
+        return Response(Predicted(films=read).model_dump_json(), media_type="application/json")
 
 
 @router.get("/v1/results", tags=["films"], responses=_problems(400))
@@ -148,7 +157,7 @@ def results(
 
 
 @router.get("/v1/films/{number}", tags=["films"], responses=_problems(404))
-def film(request: Request, serving: _ServingHere, number: _Number) -> FilmDetails:
+def film(request: Request, serving: _ServingHere, number: FilmNumber) -> FilmDetails:
     """A film with all that is known of it."""
     with serving.ledger() as ledger:
         found = film_of(ledger, number)
@@ -167,7 +176,7 @@ def film(request: Request, serving: _ServingHere, number: _Number) -> FilmDetail
 
 @router.post("/v1/films/{number}/verdicts", tags=["films"], responses=_problems(404))
 def say(
-    request: Request, serving: _ServingHere, number: _Number, given: GivenVerdict
+    request: Request, serving: _ServingHere, number: FilmNumber, given: GivenVerdict
 ) -> list[SaidVerdict]:
     """Say whether the model is right. What was said before stays in the ledger, and the last one
     counts; the answer is the last one of each finding."""
@@ -195,7 +204,7 @@ def say(
 def heatmap(
     request: Request,
     serving: _ServingHere,
-    number: _Number,
+    number: FilmNumber,
     finding: Annotated[str, Query(max_length=200, description="The leading one if none.")] = "",
 ) -> Response:
     """Where on the film a finding comes from: a picture to lay over the film. It says what the
@@ -243,14 +252,6 @@ def metrics(serving: _ServingHere) -> Response:
     return Response(serving.metrics.text(), media_type=CONTENT_TYPE)
 
 
-def film_of(ledger: Ledger, number: int) -> Prediction:
-    """Raises Problem (404)."""
-    found = ledger.film(number)
-    if found is None:
-        raise Problem(404, "no_film", "No such film", "The ledger has no film of that number.", "")
-    return found
-
-
 def _end_of(day: date) -> Any:
     return midnight(day + timedelta(days=1), None)
 
@@ -289,7 +290,10 @@ async def _received(
                 for upload in form.getlist(_FIELD):
                     if isinstance(upload, UploadFile):
                         with new_file() as file:
-                            await run_in_threadpool(shutil.copyfileobj, upload.file, file)
+                            if (upload.size or 0) < _IN_MEMORY_BYTES:
+                                shutil.copyfileobj(upload.file, file)
+                            else:
+                                await run_in_threadpool(shutil.copyfileobj, upload.file, file)
                         films.append((Path(file.name), cleaned_name(upload.filename or "")))
         elif kind.startswith("image/") or kind in ("application/dicom", "application/octet-stream"):
             with new_file() as file:

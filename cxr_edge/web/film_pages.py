@@ -2,44 +2,40 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 from unicodedata import category
 
 from fastapi import APIRouter, Request, Response
-from fastapi import Path as InPath
 from fastapi.responses import RedirectResponse
 
 from ..language import Message, told
-from ..ledger import VERDICTS, Ledger, Prediction, Verdict
+from ..ledger import VERDICTS, Prediction, Verdict
 from ..ledger.verdicts import MAX_BY_LENGTH, MAX_NOTE_LENGTH
 from ..words import VERDICTS as VERDICT_WORDS
 from .forms import Form
-from .problems import Problem
 from .rendering import page
-from .serving import Serving, audited, serving_of, who
+from .serving import FilmNumber, Serving, audited, film_of, serving_of, who
 from .view import FilmShown, VerdictShown, minute_told, summed_up
 
 router = APIRouter()
 
-# SQLite's numbers end there.
-_Number = Annotated[int, InPath(ge=1, le=(1 << 63) - 1)]
 _N_EARLIER = 5
 
 
 @router.get("/films/{number}")
-def film(request: Request, number: _Number, saved: str = "") -> Response:
+def film(request: Request, number: FilmNumber, saved: str = "") -> Response:
     return _shown(request, number, "film.html", "view_film", saved=saved == "1", wrong="", given={})
 
 
 @router.get("/films/{number}/report")
-def report(request: Request, number: _Number) -> Response:
+def report(request: Request, number: FilmNumber) -> Response:
     """One page for the printer."""
     printed_at = serving_of(request).now()
     return _shown(request, number, "report.html", "view_report", printed_at=minute_told(printed_at))
 
 
 @router.post("/films/{number}/verdict")
-def say(request: Request, number: _Number, form: Form) -> Response:
+def say(request: Request, number: FilmNumber, form: Form) -> Response:
     """Keep the verdicts of the form, one per finding, each with its note."""
     serving = serving_of(request)
     note = _plain(form.get("note", ""), "\n")[:MAX_NOTE_LENGTH]
@@ -53,11 +49,11 @@ def say(request: Request, number: _Number, form: Form) -> Response:
             said = [Verdict(name, word, note, by, at) for name, word in given.items()]
             # What was said already is not said again by pressing the button twice.
             new = [one for one in said if one not in before]
+            # Without their line in the audit log they are taken back.
             with ledger.transaction():
                 for one in new:
                     ledger.say(number, one)
-            if new:
-                audited(request, "verdict", [number])
+                audited(request, "verdict", [number] if new else [])
             return RedirectResponse(f"/films/{number}?saved=1#verdict", 303)
     wrong = told(Message("Choose agree, disagree or unsure first."))
     return _shown(
@@ -66,7 +62,7 @@ def say(request: Request, number: _Number, form: Form) -> Response:
 
 
 @router.get("/films/{number}/thumbnail")
-def thumbnail(request: Request, number: _Number) -> Response:
+def thumbnail(request: Request, number: FilmNumber) -> Response:
     serving = serving_of(request)
     # Who sees one sees the list or the film that it is part of, which is in the audit log.
     picture = serving.pictures.thumbnail(_found(serving, number))
@@ -74,7 +70,7 @@ def thumbnail(request: Request, number: _Number) -> Response:
 
 
 @router.get("/films/{number}/pixels")
-def pixels(request: Request, number: _Number) -> Response:
+def pixels(request: Request, number: FilmNumber) -> Response:
     """Rows of grey values, little-endian, for the viewer, which windows them itself."""
     serving = serving_of(request)
     picture = serving.pictures.picture(_found(serving, number))
@@ -96,19 +92,6 @@ def pixels(request: Request, number: _Number) -> Response:
         media_type="application/octet-stream",
         headers={f"X-{name}": f"{value:.9g}" for name, value in facts.items()},
     )
-
-
-def film_of(ledger: Ledger, number: int) -> Prediction:
-    """Raises Problem (404)."""
-    found = ledger.film(number)
-    if found is None:
-        raise Problem(
-            404,
-            "no_film",
-            Message("No such film"),
-            Message("The ledger has no film of that number."),
-        )
-    return found
 
 
 def _found(serving: Serving, number: int) -> Prediction:

@@ -4,21 +4,27 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from fastapi import Path as InPath
 from fastapi import Request
 
 from ..evidence import Evidence
-from ..ledger import Ledger
+from ..language import Message
+from ..ledger import Ledger, Prediction
 from ..model import Model
 from .access import Access
 from .audit import Audit
+from .problems import Problem
 
 if TYPE_CHECKING:
     from .metrics import Metrics
     from .pictures import Pictures
     from .reading_queue import ReadingQueue
     from .uploads import Uploads
+
+# SQLite's numbers end there.
+FilmNumber = Annotated[int, InPath(ge=1, le=(1 << 63) - 1, description="The film's number.")]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +56,19 @@ class Serving:
     def writing(self) -> Ledger:
         """The same, to be written to. Raises LedgerError."""
         return Ledger(self.ledger_path)
+
+
+def film_of(ledger: Ledger, number: int) -> Prediction:
+    """Raises Problem (404)."""
+    found = ledger.film(number)
+    if found is None:
+        raise Problem(
+            404,
+            "no_film",
+            Message("No such film"),
+            Message("The ledger has no film of that number."),
+        )
+    return found
 
 
 def who(request: Request) -> str:

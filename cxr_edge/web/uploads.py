@@ -19,9 +19,8 @@ from ..errors import LedgerError, RecordError
 from ..language import Message, why
 from ..ledger import Ledger
 from ..record import cannot_be_written
-from ..result import HEALING_CODES, Identifiers, Result
+from ..result import Identifiers, Result
 from ..watch.scan import look_of
-from ..words import REASONS
 from .problems import Problem
 
 _MAX_NAME = 120
@@ -75,6 +74,7 @@ class Uploads:
         with Ledger(ledger_path) as ledger:
             self._folder_id = ledger.folder_id(self.folder)
         self._ledger_path = ledger_path
+        self._ledger: Ledger | None = None  # the recording thread's
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._record_all, name="recording", daemon=True)
         self._thread.start()
@@ -96,13 +96,12 @@ class Uploads:
         """Keep the film and record its result; the prediction's number, once it is on the disk.
 
         A film that was recorded before by the same model has its earlier number. Its future raises
-        LedgerError, RecordError, and Problem (503) for a result that time may mend: that film is to
-        be uploaded again.
+        LedgerError, RecordError, and Problem (503) where the server is being stopped.
         """
         number: Future[int] = Future()
-        if result.code in HEALING_CODES:
+        if result.code == "stopped":
             self.discard(path)
-            number.set_exception(_not_read(result))
+            number.set_exception(_stopping())
         else:
             self._waiting.put(_Waiting(path, result, identifiers, number))
         return number
@@ -124,19 +123,28 @@ class Uploads:
             films = [one for one in waiting if one is not None]
             if films:
                 self._record(films)
+        self._close_ledger()
 
     def _record(self, films: list[_Waiting]) -> None:
         try:
-            with Ledger(self._ledger_path) as ledger, ledger.transaction():
-                numbers = [self._record_one(ledger, film) for film in films]
+            if self._ledger is None:
+                self._ledger = Ledger(self._ledger_path)
+            with self._ledger.transaction():
+                numbers = [self._record_one(self._ledger, film) for film in films]
         # Nobody may go on waiting; each request raises it for itself.
         except BaseException as exc:
+            self._close_ledger()  # another one may be at its place by the next time
             error = exc if isinstance(exc, LedgerError) else _cannot(exc, self.folder)
             for film in films:
                 film.number.set_exception(error)
             return
         for film, number in zip(films, numbers, strict=True):
             film.number.set_result(number)
+
+    def _close_ledger(self) -> None:
+        if self._ledger is not None:
+            self._ledger.close()
+            self._ledger = None
 
     def _record_one(self, ledger: Ledger, film: _Waiting) -> int:
         # Of an empty file, or after a fault of this program, the reader has none.
@@ -175,12 +183,12 @@ def cleaned_name(given: str) -> str:
     return shown[:_MAX_NAME]
 
 
-def _not_read(result: Result) -> Problem:
+def _stopping() -> Problem:
     return Problem(
         503,
-        result.code or "internal_error",
-        Message("The film could not be read now"),
-        REASONS.get(result.code, ""),
+        "stopping",
+        Message("The server is being stopped"),
+        "",
         Message("Send it again in a moment."),
         {"Retry-After": "5"},
     )

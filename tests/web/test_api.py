@@ -1,6 +1,8 @@
 """Programs ask the server, and films that anybody sends harm nothing."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import cv2
@@ -85,6 +87,16 @@ def test_no_broken_film_breaks_the_server(server, path):
     answer = sent(server, path)
     assert answer.status_code == 200
     assert answer.json()["films"][0]["status"] in ("ok", "refused", "failed")
+
+
+def test_a_decoder_that_was_killed_is_replaced(server, film):
+    sent(server, film)
+    for decoder in server.serving.queue._decoders._all:
+        if decoder.pid is not None:
+            os.kill(decoder.pid, signal.SIGKILL)
+    statuses = [sent(server, film).json()["films"][0]["status"] for _ in range(2)]
+    # One that dies while it is asked may take the first answer with it.
+    assert statuses[-1] == "ok"
 
 
 def test_the_ledger_has_what_was_answered(server, film):

@@ -1,5 +1,6 @@
 """Uploaded films are kept under names of ours, and their answers are in the ledger."""
 
+import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,15 +85,31 @@ def test_many_at_the_same_time_are_all_recorded(uploads, ledger_path):
     assert [said[number] for number in numbers] == [result.sha256 for result in results]
 
 
-def test_what_may_heal_is_not_recorded_and_is_to_be_sent_again(uploads, ledger_path):
+def test_what_may_heal_is_recorded_and_read_anew_the_next_time(uploads, ledger_path):
     failed = replace(RESULT, status="failed", reason="out_of_memory: too little.", findings=())
+    numbers = [
+        uploads.record(came_in(uploads), result, NOBODY).result(10) for result in (failed, RESULT)
+    ]
+    said = {one.id: one.result.status for one in predictions(ledger_path)}
+    assert said == dict(zip(numbers, ("failed", "ok"), strict=True))
+
+
+def test_a_film_that_the_end_of_the_server_cut_off_is_to_be_sent_again(uploads, ledger_path):
+    stopped = replace(RESULT, status="failed", reason="stopped: ended.", findings=(), sha256="")
     path = came_in(uploads)
     with pytest.raises(Problem) as caught:
-        uploads.record(path, failed, NOBODY).result(10)
-    assert (caught.value.status, caught.value.code) == (503, "out_of_memory")
+        uploads.record(path, stopped, NOBODY).result(10)
+    assert (caught.value.status, caught.value.code) == (503, "stopping")
     assert int(caught.value.headers["Retry-After"]) > 0
     assert predictions(ledger_path) == []
     assert not path.exists()
+
+
+def test_an_empty_film_has_a_digest_of_its_own(uploads, ledger_path):
+    empty = replace(RESULT, status="failed", reason="empty: zero.", findings=(), sha256="")
+    uploads.record(came_in(uploads, b""), empty, NOBODY).result(10)
+    (said,) = predictions(ledger_path)
+    assert said.result.sha256 == hashlib.sha256(b"").hexdigest()
 
 
 def test_a_refused_film_is_kept_too(uploads, ledger_path):

@@ -5,7 +5,7 @@
   var box = document.getElementById('upload');
   var list = document.getElementById('sent');
   var chooser = document.getElementById('choose');
-  if (!box || !window.FormData) { return; }
+  if (!box || !window.XMLHttpRequest || !window.FileReader) { return; }
   var findings = JSON.parse(box.getAttribute('data-findings'));
   var reasons = JSON.parse(box.getAttribute('data-reasons'));
   var problems = JSON.parse(box.getAttribute('data-problems'));
@@ -53,10 +53,11 @@
   Film.prototype.send = function () {
     var self = this;
     var request = new XMLHttpRequest();
-    var form = new FormData();
-    form.append('films', this.file, this.file.name);
     request.open('POST', '/v1/predict');
     request.setRequestHeader('Accept', 'application/json');
+    request.setRequestHeader('Content-Type', 'application/octet-stream');
+    request.setRequestHeader('Content-Disposition',
+      "attachment; filename*=UTF-8''" + encodeURIComponent(this.file.name).replace(/'/g, '%27'));
     request.upload.onprogress = function (event) {
       if (event.lengthComputable) {
         self.progress.value = event.loaded / event.total;
@@ -78,7 +79,7 @@
     };
     request.onerror = function () { self.failed(says('network')); };
     this.state.textContent = says('sent');
-    request.send(form);
+    request.send(this.file);
   };
 
   Film.prototype.later = function (seconds) {
