@@ -1,6 +1,6 @@
 """What a person does with the page, in a real browser (Debian's Chromium).
 
-CXR_EDGE_SCREENSHOTS=samples/pages has it leave the README's pictures there; with
+CXR_EDGE_SCREENSHOTS=tests/web/pictures has it leave the README's pictures there; with
 CXR_EDGE_CHROMIUM_REQUIRED=1 a missing browser is a failure and no reason to skip.
 """
 
