@@ -174,7 +174,7 @@ def film(request: Request, serving: _ServingHere, number: FilmNumber) -> FilmDet
     )
 
 
-@router.post("/v1/films/{number}/verdicts", tags=["films"], responses=_problems(404))
+@router.post("/v1/films/{number}/verdicts", tags=["films"], responses=_problems(400, 404))
 def say(
     request: Request, serving: _ServingHere, number: FilmNumber, given: GivenVerdict
 ) -> list[SaidVerdict]:

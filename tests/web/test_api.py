@@ -287,6 +287,19 @@ def test_nothing_is_shown_that_cannot_be_audited(server, film):
     assert "film.jpg" not in answer.text
 
 
+def test_a_body_that_is_no_text_is_a_problem_that_the_document_names(server, film):
+    (told,) = sent(server, film).json()["films"]
+    answer = server.client.post(
+        f"/v1/films/{told['id']}/verdicts",
+        content=b"\x04\xff",
+        headers={"Content-Type": "application/json"},
+    )
+    document = server.client.get("/openapi.json").json()
+    documented = document["paths"]["/v1/films/{number}/verdicts"]["post"]["responses"]
+    assert str(answer.status_code) in documented
+    assert answer.status_code < 500
+
+
 def test_no_verdict_is_kept_that_cannot_be_audited(server, film):
     (told,) = sent(server, film).json()["films"]
     address = f"/v1/films/{told['id']}"
