@@ -114,5 +114,19 @@ def chosen_model(
     )
 
 
+def ledger_in_use(given: Path | None) -> Path:
+    """The ledger that is named; or this user's own, or else, where there is none, the service's."""
+    from ..watch.settings import default_ledger_path, service_ledger_path
+
+    if given is not None:
+        return given
+    own, of_service = default_ledger_path(), service_ledger_path()
+    try:
+        return of_service if not own.exists() and of_service.exists() else own
+    except PermissionError:
+        # There is one, which opening it says.
+        return of_service
+
+
 def for_all_findings(model: "Model", threshold: float | None) -> dict[str, float] | None:
     return None if threshold is None else dict.fromkeys(model.card.findings, threshold)

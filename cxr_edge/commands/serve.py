@@ -22,7 +22,7 @@ from .options import (
     csv_option,
     dialect_option,
     for_all_findings,
-    ledger_option,
+    ledger_in_use,
     reading_options,
 )
 
@@ -77,7 +77,12 @@ Exit codes:
 )
 @csv_option(help="With --watch: append one row per radiograph of that folder to this file.")
 @dialect_option
-@ledger_option
+@click.option(
+    "--ledger",
+    "ledger_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The ledger; this user's own, or else the service's, where none is named.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=_PORT, show_default=True)
 @click.option(
@@ -162,13 +167,11 @@ def command(
     The page is on this PC and needs no network. It shows what `cxr-edge watch` has read into the
     ledger, and reads what is uploaded.
     """
-    from ..watch.settings import default_ledger_path
-
     if csv_path is not None and folder is None:
         raise click.UsageError("--csv is for the films of --watch: name its folder.")
     if bool(options["certificate"]) != bool(options["key"]):
         raise click.UsageError("Give both --certificate and --key, or neither.")
-    ledger_path = (ledger_path or default_ledger_path()).absolute()
+    ledger_path = ledger_in_use(ledger_path).absolute()
     access_path = (access_path or ledger_path.with_name("access.toml")).absolute()
     if set_password or new_token or remove:
         _change_access(access_path, set_password, new_token, remove)

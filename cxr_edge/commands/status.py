@@ -12,7 +12,7 @@ import click
 
 from ..language import Message, _, told
 from ..words import OUTCOMES
-from .options import NOT_FOR_DIAGNOSIS, json_option
+from .options import NOT_FOR_DIAGNOSIS, json_option, ledger_in_use
 from .shown import printable
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def command(
 
     now = datetime.now(UTC)
     try:
-        with Ledger(_ledger_path(ledger_path), read_only=True) as ledger:
+        with Ledger(ledger_in_use(ledger_path), read_only=True) as ledger:
             status = look(ledger, _folders(ledger, chosen), now)
     except LedgerError as exc:
         _show_error(exc, as_json)
@@ -126,19 +126,6 @@ def command(
         lines += [_as_line(trouble) for trouble in of_disks]
         click.echo(printable("\n".join([*lines, told(NOT_FOR_DIAGNOSIS)])))
     sys.exit(_EXIT_CODE[verdict])
-
-
-def _ledger_path(given: Path | None) -> Path:
-    from ..watch.settings import default_ledger_path, service_ledger_path
-
-    if given is not None:
-        return given
-    own, of_service = default_ledger_path(), service_ledger_path()
-    try:
-        return of_service if not own.exists() and of_service.exists() else own
-    except PermissionError:
-        # There is one, which opening it says.
-        return of_service
 
 
 def _folders(ledger: "Ledger", chosen: Path | None) -> dict[int, Path]:
