@@ -44,6 +44,12 @@ def test_others_reach_it_only_where_somebody_has_to_log_in(tmp_path):
         assert "--set-password" in said.output
 
 
+def test_a_list_of_names_that_is_not_there_lets_nobody_in(tmp_path):
+    said = run("--ledger", str(tmp_path / "ledger.db"), "--access", str(tmp_path / "none.toml"))
+    assert said.exit_code == 2
+    assert "--set-password" in said.output
+
+
 def test_a_port_that_is_taken_is_said(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

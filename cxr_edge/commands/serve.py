@@ -172,10 +172,17 @@ def command(
     if bool(options["certificate"]) != bool(options["key"]):
         raise click.UsageError("Give both --certificate and --key, or neither.")
     ledger_path = ledger_in_use(ledger_path).absolute()
+    is_named = access_path is not None
     access_path = (access_path or ledger_path.with_name("access.toml")).absolute()
     if set_password or new_token or remove:
         _change_access(access_path, set_password, new_token, remove)
         return
+    if is_named and not access_path.exists():
+        # Without it nobody would have to log in.
+        raise SettingsError(
+            Message("There is no {path}.", path=access_path),
+            Message("Set a password first: cxr-edge serve --set-password NAME"),
+        )
     settings = None
     if folder is not None:
         settings = _settings(folder, csv_path, csv_dialect, ledger_path, options)
