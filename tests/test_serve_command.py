@@ -6,8 +6,10 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -126,6 +128,26 @@ def test_a_second_watcher_of_the_folder_ends_at_once(tmp_path):
         )
     assert said.returncode == 7
     assert "Traceback" not in said.stderr
+
+
+def test_a_page_that_is_served_already_is_only_opened(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr("click.launch", opened.append)
+    with served(tmp_path / "served") as address:
+        said = run("--open", "--port", address.rpartition(":")[2])
+    assert said.exit_code == 0
+    assert opened == [f"{address}/"]
+
+
+def test_another_program_at_the_port_is_not_opened(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr("click.launch", opened.append)
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:
+        threading.Thread(target=other.handle_request, daemon=True).start()
+        port = str(other.server_port)
+        said = run("--open", "--ledger", str(tmp_path / "ledger.db"), "--port", port)
+    assert said.exit_code == 2
+    assert opened == []
 
 
 def test_with_a_certificate_it_speaks_tls_and_asks_who_is_there(tmp_path):

@@ -16,6 +16,7 @@ import click
 
 from ..errors import SettingsError
 from ..language import Message, _, language, told, why
+from ..own_window import Window
 from .options import (
     NOT_FOR_DIAGNOSIS,
     chosen_model,
@@ -146,9 +147,17 @@ Exit codes:
 @click.option(
     "--workers", "n_workers", type=click.IntRange(1), help="How many films are read at a time."
 )
-@click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
+@click.option(
+    "--open",
+    "opens",
+    is_flag=True,
+    help="Open the page in the browser; where it is served already, do no more.",
+)
 @reading_options
+@click.pass_obj
 def command(
+    window: Window | None,
+    /,
     folder: Path | None,
     csv_path: Path | None,
     csv_dialect: str | None,
@@ -186,6 +195,12 @@ def command(
     settings = None
     if folder is not None:
         settings = _settings(folder, csv_path, csv_dialect, ledger_path, options)
+    address = f"http://{_shown(host)}:{port}/"
+    if opens and settings is None and _is_served(address):
+        click.launch(address)
+        if window is not None:
+            window.worth_reading = False  # the browser is
+        return
     watching = _Watching(settings)
     sys.exit(_serve(host, port, ledger_path, access_path, watching, opens, options))
 
@@ -247,9 +262,9 @@ def _serve(
         from ..web.app import build_app
 
     with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(_listening(host, port))
         watching.check()
         serving = _serving(stack, ledger_path, access_path, host, watching, options)
-        listening = stack.enter_context(_listening(host, port))
         port = listening.getsockname()[1]
         rules = _rules(host, port, options)
         server = uvicorn.Server(
@@ -274,9 +289,7 @@ def _serve(
         address = f"{rules.scheme}://{_shown(host)}:{port}/"
         _say_where(address, serving, host, options)
         if opens:
-            import webbrowser
-
-            webbrowser.open(address)
+            click.launch(address)
         # uvicorn raises again the signal that ended it.
         for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
             if hasattr(signal, name):
@@ -381,7 +394,9 @@ def _listening(host: str, port: int) -> "Iterator[socket.socket]":
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             family, kind, protocol, _name, address = found[0]
             listening = stack.enter_context(socket.socket(family, kind, protocol))
-            if sys.platform != "win32":  # there it would let two programs have one port
+            if sys.platform == "win32":  # where others could have the same port, too
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+            else:
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind(address)
             listening.listen(_BACKLOG)  # from here on who comes early waits, and is not refused
@@ -396,6 +411,18 @@ def _listening(host: str, port: int) -> "Iterator[socket.socket]":
                 Message("Is cxr-edge running already? Or give another --port."),
             ) from exc
         yield listening
+
+
+def _is_served(address: str) -> bool:
+    """Whether cxr-edge is there already."""
+    import json
+    from urllib.request import urlopen
+
+    try:
+        with urlopen(f"{address}healthz", timeout=5) as answer:
+            return "n_waiting" in json.load(answer)
+    except (OSError, ValueError):
+        return False
 
 
 def _rules(host: str, port: int, options: dict[str, Any]) -> "Rules":

@@ -162,6 +162,7 @@ Section "$(ICONS)" SectionIcons
   CreateShortcut "$SMPROGRAMS\cxr-edge\cxr-edge.lnk" "$INSTDIR\program\cxr-edge.exe" "start"
   CreateShortcut "$SMPROGRAMS\cxr-edge\$(CHOOSE).lnk" "$INSTDIR\program\cxr-edge.exe" "start --choose"
   CreateShortcut "$SMPROGRAMS\cxr-edge\$(RESULTS).lnk" "$INSTDIR\program\cxr-edge.exe" "results"
+  CreateShortcut "$SMPROGRAMS\cxr-edge\$(PAGE).lnk" "$INSTDIR\program\cxr-edge.exe" "serve --open"
   CreateShortcut "$SMPROGRAMS\cxr-edge\$(REMOVE).lnk" "$INSTDIR\uninstall.exe" "/$MultiUser.InstallMode"
   ; Folders and films can be dropped onto it.
   CreateShortcut "$DESKTOP\cxr-edge.lnk" "$INSTDIR\program\cxr-edge.exe"

@@ -90,6 +90,12 @@ LangString CHOOSE ${LANG_SPANISH} "cxr-edge - elegir la carpeta"
 LangString CHOOSE ${LANG_PORTUGUESE} "cxr-edge - escolher a pasta"
 LangString CHOOSE ${LANG_PORTUGUESEBR} "cxr-edge - escolher a pasta"
 
+LangString PAGE ${LANG_ENGLISH} "cxr-edge - open page"
+LangString PAGE ${LANG_FRENCH} "cxr-edge - ouvrir la page"
+LangString PAGE ${LANG_SPANISH} "cxr-edge - abrir la página"
+LangString PAGE ${LANG_PORTUGUESE} "cxr-edge - abrir a página"
+LangString PAGE ${LANG_PORTUGUESEBR} "cxr-edge - abrir a página"
+
 LangString RESULTS ${LANG_ENGLISH} "cxr-edge - open results"
 LangString RESULTS ${LANG_FRENCH} "cxr-edge - ouvrir les résultats"
 LangString RESULTS ${LANG_SPANISH} "cxr-edge - abrir los resultados"

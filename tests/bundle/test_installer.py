@@ -123,6 +123,7 @@ def test_the_start_menu(installer: Installer) -> None:
     assert shortcuts == {
         "cxr-edge.lnk",
         "cxr-edge - choose folder.lnk",
+        "cxr-edge - open page.lnk",
         "cxr-edge - open results.lnk",
         "cxr-edge - remove.lnk",
     }
