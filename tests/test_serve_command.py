@@ -102,6 +102,43 @@ def test_what_is_watched_is_shown_and_what_is_sent_is_not_lost(tmp_path):
     assert "Stopped" in (folder / "said.txt").read_text(encoding="utf-8")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not say what is open")
+def test_a_large_film_on_its_way_lies_in_the_folder_for_uploads_alone(tmp_path):
+    """The system's folder for temporary files may lie in memory."""
+    large = (SAMPLES / "normal-1.jpg").read_bytes() + bytes(3_000_000)
+    head = b'--b\r\nContent-Disposition: form-data; name="films"; filename="f.jpg"\r\n\r\n'
+    body = head + large + b"\r\n--b--\r\n"
+    with served(tmp_path / "served") as address:
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as client:
+            client.sendall(
+                f"POST /v1/predict HTTP/1.1\r\nHost: {host}:{port}\r\n"
+                "Content-Type: multipart/form-data; boundary=b\r\nConnection: close\r\n"
+                f"Content-Length: {len(body)}\r\n\r\n".encode()
+                + body[:2_500_000]
+            )
+            places = wait_for_temporary_files()
+            client.sendall(body[2_500_000:])
+            said = b"".join(iter(lambda: client.recv(65536), b""))
+        incoming = tmp_path / "served" / "uploads" / "incoming"
+        assert {place.parent for place in places} == {incoming}
+        assert list(incoming.iterdir()) == []
+    assert b'"status":"ok"' in said
+
+
+def wait_for_temporary_files() -> list[Path]:
+    """Files without a name that a child of this process has open."""
+    until_s = time.monotonic() + 30
+    found: list[Path] = []
+    while not found and time.monotonic() < until_s:
+        for task in Path("/proc/self/task").glob("*/children"):
+            for pid in task.read_text().split():
+                links = [path.readlink() for path in Path(f"/proc/{pid}/fd").iterdir()]
+                found += [link for link in links if link.name.endswith("(deleted)")]
+        time.sleep(0.02)
+    return found
+
+
 def wait_for_films(address: str, n: int) -> list[dict]:
     until_s = time.monotonic() + 60
     while time.monotonic() < until_s:

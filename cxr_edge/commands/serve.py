@@ -6,6 +6,7 @@ import platform
 import signal
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -348,6 +349,9 @@ def _serving(
     folder = options["uploads_path"] or ledger_path.with_name("uploads")
     uploads = Uploads(folder, ledger_path, disguise, keeps=not options["forget_uploads"])
     stack.callback(uploads.close)
+    # Of a form with large films Starlette makes temporary files; the system's folder for these may
+    # lie in memory, and is no place for a patient's film.
+    tempfile.tempdir = str(uploads.incoming)
     queue = ReadingQueue(
         model,
         for_all_findings(model, options["threshold"]),

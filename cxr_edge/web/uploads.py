@@ -40,7 +40,7 @@ class _Waiting:
 class Uploads:
     """The folder that uploaded films are kept in, and the way of their results into the ledger.
 
-    For many threads at a time.
+    For many threads at a time. incoming: where they are until they have their result.
     """
 
     def __init__(
@@ -59,10 +59,10 @@ class Uploads:
         self.folder = folder.absolute()
         self._disguise = disguise
         self._keeps = keeps
-        self._incoming = self.folder / "incoming"
+        self.incoming = self.folder / "incoming"
         try:
-            self._incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for left_behind in self._incoming.iterdir():
+            self.incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for left_behind in self.incoming.iterdir():
                 left_behind.unlink()
         except OSError as exc:
             raise RecordError(
@@ -81,7 +81,7 @@ class Uploads:
 
     def new_file(self) -> IO[bytes]:
         """An empty file for what comes in; `.name` tells where. Raises RecordError."""
-        path = self._incoming / secrets.token_hex(16)
+        path = self.incoming / secrets.token_hex(16)
         try:
             return path.open("xb")
         except OSError as exc:

@@ -339,6 +339,14 @@ def test_the_document_names_every_route_and_its_problems(server):
     assert document["components"]["schemas"]["Film"]["examples"]
 
 
+def test_a_browser_keeps_scripts_and_asks_whether_they_are_the_same(server):
+    first = server.client.get("/static/viewer.js")
+    assert first.headers["Cache-Control"] == "no-cache"
+    again = server.client.get("/static/viewer.js", headers={"If-None-Match": first.headers["ETag"]})
+    assert again.status_code == 304
+    assert server.client.get("/v1/results").headers["Cache-Control"] == "no-store"
+
+
 def test_no_page_of_another_site_can_send_a_film(server, film):
     answer = server.client.post(
         "/v1/predict",
