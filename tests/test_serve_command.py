@@ -68,6 +68,24 @@ def test_half_an_option_is_wrong_usage(tmp_path, options):
     assert run("--ledger", str(tmp_path / "ledger.db"), *options).exit_code == 2
 
 
+def test_a_certificate_that_is_none_is_said(tmp_path):
+    said = run("--ledger", str(tmp_path / "l.db"), "--certificate", __file__, "--key", __file__)
+    assert said.exit_code == 2
+    assert "PEM" in said.output
+
+
+def test_a_certificate_with_the_key_of_another_is_said(tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    certificate, _ = made_certificate(tmp_path / "one")
+    _, key = made_certificate(tmp_path / "other")
+    said = run(
+        *("--ledger", str(tmp_path / "l.db"), "--certificate", str(certificate), "--key", str(key))
+    )
+    assert said.exit_code == 2
+    assert "PEM" in said.output
+
+
 def test_who_may_come_in_is_kept_in_a_file_and_no_secret_is(tmp_path):
     access = tmp_path / "access.toml"
     said = run("--access", str(access), "--set-password", "anna", typed="long enough\n" * 2)

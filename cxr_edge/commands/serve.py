@@ -181,6 +181,8 @@ def command(
         raise click.UsageError("--csv is for the films of --watch: name its folder.")
     if bool(options["certificate"]) != bool(options["key"]):
         raise click.UsageError("Give both --certificate and --key, or neither.")
+    if options["certificate"]:
+        _check_certificate(options["certificate"], options["key"])
     ledger_path = ledger_in_use(ledger_path).absolute()
     is_named = access_path is not None
     access_path = (access_path or ledger_path.with_name("access.toml")).absolute()
@@ -226,6 +228,20 @@ def _change_access(
         access.remove(path, remove)
 
 
+def _check_certificate(certificate: Path, key: Path) -> None:
+    """Raises SettingsError: they cannot be used, or not together."""
+    import ssl
+
+    try:
+        # Without a password: nobody is there to be asked for one when a PC starts.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, lambda: "")
+    except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
+        raise SettingsError(
+            Message("{certificate} and {key} cannot be used.", certificate=certificate, key=key),
+            Message("Give a certificate and its key as PEM, the key without a password."),
+        ) from exc
+
+
 def _settings(
     folder: Path,
     csv_path: Path | None,
@@ -234,13 +250,20 @@ def _settings(
     options: dict[str, Any],
 ) -> "Settings":
     """Of the watcher beside the page."""
-    from ..watch.settings import CsvSettings, ModelSettings, PrivacySettings, Settings
+    from ..watch.settings import (
+        CsvSettings,
+        ModelSettings,
+        PrivacySettings,
+        Settings,
+        WorkerSettings,
+    )
 
     return Settings(
         folder.resolve(),
         ledger=ledger_path,
         csv=CsvSettings(csv_path and csv_path.absolute(), csv_dialect or "standard"),
         model=ModelSettings(options["model"] or "", options["device"], options["threshold"] or 0.0),
+        workers=WorkerSettings(options["n_workers"] or 0),
         privacy=PrivacySettings(identifiers=options["identifiers"]),
     )
 
