@@ -1,6 +1,7 @@
 """`cxr-edge serve`, as it is typed."""
 
 import json
+import os
 import shutil
 import socket
 import ssl
@@ -135,7 +136,7 @@ def test_a_large_film_on_its_way_lies_in_the_folder_for_uploads_alone(tmp_path):
                 f"Content-Length: {len(body)}\r\n\r\n".encode()
                 + body[:2_500_000]
             )
-            places = wait_for_temporary_files()
+            places = wait_for_temporary_files(tmp_path / "served")
             client.sendall(body[2_500_000:])
             said = b"".join(iter(lambda: client.recv(65536), b""))
         incoming = tmp_path / "served" / "uploads" / "incoming"
@@ -144,15 +145,16 @@ def test_a_large_film_on_its_way_lies_in_the_folder_for_uploads_alone(tmp_path):
     assert b'"status":"ok"' in said
 
 
-def wait_for_temporary_files() -> list[Path]:
-    """Files without a name that a child of this process has open."""
+def wait_for_temporary_files(folder: Path) -> list[Path]:
+    """Files without a name that the server of a folder has open."""
     until_s = time.monotonic() + 30
     found: list[Path] = []
     while not found and time.monotonic() < until_s:
         for task in Path("/proc/self/task").glob("*/children"):
             for pid in task.read_text().split():
-                links = [path.readlink() for path in Path(f"/proc/{pid}/fd").iterdir()]
-                found += [link for link in links if link.name.endswith("(deleted)")]
+                if os.fsencode(folder) in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    links = [path.readlink() for path in Path(f"/proc/{pid}/fd").iterdir()]
+                    found += [link for link in links if link.name.endswith("(deleted)")]
         time.sleep(0.02)
     return found
 
