@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import urllib.request
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -152,9 +153,10 @@ def wait_for_temporary_files(folder: Path) -> list[Path]:
     while not found and time.monotonic() < until_s:
         for task in Path("/proc/self/task").glob("*/children"):
             for pid in task.read_text().split():
-                if os.fsencode(folder) in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    links = [path.readlink() for path in Path(f"/proc/{pid}/fd").iterdir()]
-                    found += [link for link in links if link.name.endswith("(deleted)")]
+                with suppress(FileNotFoundError):  # closed while it is looked at
+                    if os.fsencode(folder) in Path(f"/proc/{pid}/cmdline").read_bytes():
+                        links = [path.readlink() for path in Path(f"/proc/{pid}/fd").iterdir()]
+                        found += [link for link in links if link.name.endswith("(deleted)")]
         time.sleep(0.02)
     return found
 
