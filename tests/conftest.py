@@ -1,6 +1,7 @@
 """Fixtures shared by the tests. Real films are used where they lie beside the checkout."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,29 @@ def make_film(path: Path, brightness: int = 200, side: int = 64) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(cv2.imencode(path.suffix, film)[1].tobytes())
     return path
+
+
+@pytest.fixture(scope="session")
+def endless_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small JPEG that takes half a minute: its last scan again and again, over 16 megapixels."""
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    grey = np.tile(np.linspace(0, 255, 4000, dtype=np.uint8), (4000, 1))
+    buffer = io.BytesIO()
+    Image.fromarray(grey).save(buffer, "JPEG", progressive=True, quality=10)
+    data = buffer.getvalue()
+    scan, end = data.rfind(b"\xff\xda"), data.rfind(b"\xff\xd9")
+    path = tmp_path_factory.mktemp("endless") / "film.jpg"
+    path.write_bytes(data[:end] + 4000 * data[scan:end] + data[end:])
+    return path
+
+
+def until(condition: Callable[[], object], timeout_s: float = 20) -> None:
+    """Wait for something that is to happen; fails where it does not."""
+    end_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end_s
+        time.sleep(0.01)

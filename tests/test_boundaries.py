@@ -72,7 +72,10 @@ def test_the_wheel_holds_cxr_edge_and_its_model_alone(tmp_path):
     assert {
         "cxr_edge/models/pneumonia-children.onnx",
         "cxr_edge/models/manifest.json",
+        "cxr_edge/models/pneumonia-children.evidence.json",
         "cxr_edge/commands/predict.py",
+        "cxr_edge/web/static/viewer.js",
+        "cxr_edge/web/templates/film.html",
         "cxr_edge/locale/fr/LC_MESSAGES/cxr-edge.mo",
     } <= set(names)
 

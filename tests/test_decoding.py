@@ -1,7 +1,6 @@
 """Films that anybody sends are decoded in a process that may die, and that is never believed."""
 
 import hashlib
-import io
 import json
 import os
 import signal
@@ -15,7 +14,6 @@ import cv2
 import numpy as np
 import pytest
 from made import SPEC, dicom, encode, film
-from PIL import Image
 
 from cxr_edge import isolation
 from cxr_edge.decoder_process import PICTURE, PICTURE_HEAD, PREPARED, PREPARED_HEAD, THUMBNAIL
@@ -26,7 +24,7 @@ from cxr_edge.preprocess import min_side_px, prepare
 from cxr_edge.radiograph import open_radiograph, read_radiograph
 from cxr_edge.reader_process import FAILED, OPENED
 from cxr_edge.result import Identifiers
-from tests.conftest import BROKEN, SAMPLES, make_film
+from tests.conftest import BROKEN, SAMPLES, make_film, until
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux")
@@ -39,26 +37,6 @@ def decoder() -> Iterator[IsolatedDecoder]:
     decoder = IsolatedDecoder(SPEC)
     yield decoder
     decoder.close()
-
-
-@pytest.fixture(scope="module")
-def endless_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small JPEG that takes half a minute: its last scan again and again, over 16 megapixels."""
-    grey = np.tile(np.linspace(0, 255, 4000, dtype=np.uint8), (4000, 1))
-    buffer = io.BytesIO()
-    Image.fromarray(grey).save(buffer, "JPEG", progressive=True, quality=10)
-    data = buffer.getvalue()
-    scan, end = data.rfind(b"\xff\xda"), data.rfind(b"\xff\xd9")
-    path = tmp_path_factory.mktemp("endless") / "film.jpg"
-    path.write_bytes(data[:end] + 4000 * data[scan:end] + data[end:])
-    return path
-
-
-def until(condition: Callable[[], object], timeout_s: float = 20) -> None:
-    end_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end_s
-        time.sleep(0.01)
 
 
 def sha256(path: Path) -> str:

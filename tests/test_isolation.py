@@ -1,7 +1,6 @@
 """One film that crashes its reader, takes forever or needs too much memory ends alone."""
 
 import hashlib
-import io
 import json
 import os
 import signal
@@ -10,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,6 @@ import numpy as np
 import onnxruntime
 import pytest
 from made import dicom, film
-from PIL import Image
 
 from cxr_edge import isolation, load_model, predict, session
 from cxr_edge.errors import RadiographError, RefusedError, UnreadableError
@@ -31,7 +29,7 @@ from cxr_edge.reader_process import DRAWN, FAILED, IDENTIFIED, JUDGED, OPENED
 from cxr_edge.reading import predict_result
 from cxr_edge.result import Finding, Identifiers
 from cxr_edge.watch.claim import birth_of
-from tests.conftest import BROKEN, ROOT, make_film
+from tests.conftest import BROKEN, ROOT, make_film, until
 from tests.tiny_model import write_tiny_model
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -48,26 +46,6 @@ def reader(tiny_model: Model) -> Iterator[IsolatedReader]:
 @pytest.fixture(scope="module")
 def drawing_model(tiny_model_path: Path) -> Model:
     return load_model(tiny_model_path, "cpu", 1, heatmaps=True)
-
-
-@pytest.fixture(scope="module")
-def endless_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small JPEG that takes half a minute: its last scan again and again, over 16 megapixels."""
-    grey = np.tile(np.linspace(0, 255, 4000, dtype=np.uint8), (4000, 1))
-    buffer = io.BytesIO()
-    Image.fromarray(grey).save(buffer, "JPEG", progressive=True, quality=10)
-    data = buffer.getvalue()
-    scan, end = data.rfind(b"\xff\xda"), data.rfind(b"\xff\xd9")
-    path = tmp_path_factory.mktemp("endless") / "film.jpg"
-    path.write_bytes(data[:end] + 4000 * data[scan:end] + data[end:])
-    return path
-
-
-def until(condition: Callable[[], object], timeout_s: float = 20) -> None:
-    end_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end_s
-        time.sleep(0.01)
 
 
 def runs(pid: int) -> bool:

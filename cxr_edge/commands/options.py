@@ -72,6 +72,12 @@ ledger_option = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="The ledger, if not this user's own.",
 )
+ledger_in_use_option = click.option(
+    "--ledger",
+    "ledger_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The ledger; this user's own, or else the service's, where none is named.",
+)
 
 
 def selection_options(command: _F) -> _F:

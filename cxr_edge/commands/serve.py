@@ -25,6 +25,7 @@ from .options import (
     dialect_option,
     for_all_findings,
     ledger_in_use,
+    ledger_in_use_option,
     reading_options,
 )
 
@@ -79,12 +80,7 @@ Exit codes:
 )
 @csv_option(help="With --watch: append one row per radiograph of that folder to this file.")
 @dialect_option
-@click.option(
-    "--ledger",
-    "ledger_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The ledger; this user's own, or else the service's, where none is named.",
-)
+@ledger_in_use_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=_PORT, show_default=True)
 @click.option(
@@ -198,9 +194,8 @@ def command(
     settings = None
     if folder is not None:
         settings = _settings(folder, csv_path, csv_dialect, ledger_path, options)
-    address = f"http://{_shown(host)}:{port}/"
-    if opens and settings is None and _is_served(address):
-        click.launch(address)
+    if opens and settings is None and _is_served(host, port):
+        click.launch(f"http://{_shown(host)}:{port}/")
         if window is not None:
             window.worth_reading = False  # the browser is
         return
@@ -440,16 +435,20 @@ def _listening(host: str, port: int) -> "Iterator[socket.socket]":
         yield listening
 
 
-def _is_served(address: str) -> bool:
+def _is_served(host: str, port: int) -> bool:
     """Whether cxr-edge is there already."""
     import json
-    from urllib.request import urlopen
+    from http.client import HTTPConnection, HTTPException
 
+    # Not urllib, which may ask a proxy.
+    asked = HTTPConnection(_shown(host), port, timeout=5)
     try:
-        with urlopen(f"{address}healthz", timeout=5) as answer:
-            return "n_waiting" in json.load(answer)
-    except (OSError, ValueError):
+        asked.request("GET", "/healthz")
+        return "n_waiting" in json.loads(asked.getresponse().read(4096))
+    except (OSError, HTTPException, ValueError, TypeError):
         return False
+    finally:
+        asked.close()
 
 
 def _rules(host: str, port: int, options: dict[str, Any]) -> "Rules":

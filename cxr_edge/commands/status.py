@@ -12,7 +12,7 @@ import click
 
 from ..language import Message, _, told
 from ..words import OUTCOMES
-from .options import NOT_FOR_DIAGNOSIS, json_option, ledger_in_use
+from .options import NOT_FOR_DIAGNOSIS, json_option, ledger_in_use, ledger_in_use_option
 from .shown import printable
 
 if TYPE_CHECKING:
@@ -50,12 +50,7 @@ Exit codes:
      free, or the ledger is not there or cannot be read; wrong usage too
 """,
 )
-@click.option(
-    "--ledger",
-    "ledger_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The ledger; this user's own, or else the service's, where none is named.",
-)
+@ledger_in_use_option
 @click.option(
     "--folder",
     "chosen",

@@ -171,6 +171,7 @@ class Guard:
 
         try:
             await self._app(scope, body.receive, unless_cut)
+        # What it made of half a body; the client is told below what became of the other half.
         except Exception:
             if body.problem is None:
                 raise

@@ -8,6 +8,7 @@ import hashlib
 import queue
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -15,16 +16,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from ..errors import LedgerError, RecordError
+from ..errors import RecordError
 from ..language import Message, why
 from ..ledger import Ledger
 from ..record import cannot_be_written
 from ..result import Identifiers, Result
 from ..watch.scan import look_of
+from ..watch.settle import Look
 from .problems import Problem
 
 _MAX_NAME = 120
 _UNNAMED = "film"
+
+
+# What a request that still runs may have put there, perhaps one of another server.
+_LEFT_BEHIND_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,9 @@ class Uploads:
         self.incoming = self.folder / "incoming"
         try:
             self.incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for left_behind in self.incoming.iterdir():
-                left_behind.unlink()
+            for path in self.incoming.iterdir():
+                if time.time() - path.stat().st_mtime > _LEFT_BEHIND_S:
+                    path.unlink(missing_ok=True)
         except OSError as exc:
             raise RecordError(
                 Message(
@@ -126,48 +133,62 @@ class Uploads:
         self._close_ledger()
 
     def _record(self, films: list[_Waiting]) -> None:
+        kept = [one for film in films if (one := self._kept(film)) is not None]
         try:
             if self._ledger is None:
                 self._ledger = Ledger(self._ledger_path)
             with self._ledger.transaction():
-                numbers = [self._record_one(self._ledger, film) for film in films]
+                numbers = [self._record_one(self._ledger, one) for one in kept]
         # Nobody may go on waiting; each request raises it for itself.
         except BaseException as exc:
             self._close_ledger()  # another one may be at its place by the next time
-            error = exc if isinstance(exc, LedgerError) else _cannot(exc, self.folder)
-            for film in films:
-                film.number.set_exception(error)
+            for one in kept:
+                one.film.number.set_exception(exc)
             return
-        for film, number in zip(films, numbers, strict=True):
-            film.number.set_result(number)
+        for one, number in zip(kept, numbers, strict=True):
+            one.film.number.set_result(number)
 
     def _close_ledger(self) -> None:
         if self._ledger is not None:
             self._ledger.close()
             self._ledger = None
 
-    def _record_one(self, ledger: Ledger, film: _Waiting) -> int:
-        # Of an empty file, or after a fault of this program, the reader has none.
-        sha256 = film.result.sha256 or hashlib.sha256(film.path.read_bytes()).hexdigest()
-        result = replace(film.result, sha256=sha256)
-        look = look_of(film.path.stat(), keeps_ctime=False)
-        place = self._put(film.path, sha256)
-        # Many films are called image.jpg.
-        name = f"{sha256[:16]}/{result.source.name}"
-        file_id = ledger.saw(self._folder_id, name, look)
-        recorded = ledger.record(file_id, look, result, self._disguise(film.identifiers))
-        ledger.finish(file_id, result.status, place, set_aside=False)
+    def _kept(self, film: _Waiting) -> "_Kept | None":
+        """The film at its place; None where that cannot be, which its request is told alone."""
+        try:
+            # Of an empty file, or after a fault of this program, the reader has no digest.
+            sha256 = film.result.sha256 or hashlib.sha256(film.path.read_bytes()).hexdigest()
+            look = look_of(film.path.stat(), keeps_ctime=False)
+            name = Path(sha256[:2], sha256)
+            if not self._keeps:
+                film.path.unlink()
+                return _Kept(film, sha256, look, name, None)
+            place = self.folder / name
+            place.parent.mkdir(exist_ok=True, mode=0o700)
+            film.path.replace(place)
+            return _Kept(film, sha256, look, name, place)
+        except OSError as exc:
+            film.number.set_exception(cannot_be_written(self.folder, exc))
+            return None
+
+    def _record_one(self, ledger: Ledger, kept: "_Kept") -> int:
+        result = replace(kept.film.result, sha256=kept.sha256)
+        file_id = ledger.saw(self._folder_id, str(kept.name), kept.look)
+        identifiers = self._disguise(kept.film.identifiers)
+        recorded = ledger.record(file_id, kept.look, result, identifiers)
+        ledger.finish(file_id, result.status, kept.place, set_aside=False)
         return recorded.prediction_id
 
-    def _put(self, path: Path, sha256: str) -> Path | None:
-        """Where the film stays. Raises OSError."""
-        if not self._keeps:
-            path.unlink()
-            return None
-        place = self.folder / sha256[:2] / sha256
-        place.parent.mkdir(exist_ok=True, mode=0o700)
-        path.replace(place)
-        return place
+
+@dataclass(frozen=True)
+class _Kept:
+    """A film that waits for its row. name: below the folder. place: None where none is kept."""
+
+    film: _Waiting
+    sha256: str
+    look: Look
+    name: Path
+    place: Path | None
 
 
 def cleaned_name(given: str) -> str:
@@ -192,9 +213,3 @@ def _stopping() -> Problem:
         Message("Send it again in a moment."),
         {"Retry-After": "5"},
     )
-
-
-def _cannot(exc: BaseException, folder: Path) -> Exception:
-    if isinstance(exc, OSError):
-        return cannot_be_written(folder, exc)
-    return exc if isinstance(exc, Exception) else RuntimeError(type(exc).__name__)

@@ -126,6 +126,16 @@ def show(page: Page, path: Path) -> None:
     page.wait_for_url(re.compile(r"/films/\d+$"))
 
 
+def wait_for_heatmap(page: Page) -> None:
+    page.locator("[data-heat-shown]").first.wait_for()
+    wait_for_a_frame(page)
+
+
+def wait_for_a_frame(page: Page) -> None:
+    """The viewer draws what was changed with the next one."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+
+
 def wait_until_drawn(page: Page) -> None:
     page.wait_for_function(
         """() => {
@@ -144,10 +154,8 @@ def test_from_the_start_to_a_heatmap_are_three_clicks(page):
     chosen.value.set_files(SAMPLES / "pneumonia-1.jpg")
     page.get_by_role("link", name="Open the result").click()  # three
     expect(page.get_by_role("heading", name="pneumonia-1.jpg")).to_be_visible()
-    wait_until_drawn(page)
-    page.wait_for_function("() => true")
+    wait_for_heatmap(page)
     expect(page.locator("main")).to_contain_text("Not for diagnostic use")
-    page.wait_for_timeout(500)
     assert colour(page) > 1000
     photographed(page, "film")
 
@@ -246,18 +254,17 @@ def test_the_list_is_downloaded_as_excel_likes_it(page):
 
 def test_the_heatmap_can_be_faded_and_put_away(page):
     show(page, SAMPLES / "pneumonia-4.jpg")
-    wait_until_drawn(page)
-    page.wait_for_timeout(500)
+    wait_for_heatmap(page)
     full = colour(page)
     assert full > 1000
     slider = page.get_by_label("Opacity")
     slider.fill("10")
-    page.wait_for_timeout(200)
+    wait_for_a_frame(page)
     assert colour(page) < full / 2
     slider.fill("60")
     page.locator("[data-viewer] canvas").focus()
     page.keyboard.press("h")
-    page.wait_for_timeout(200)
+    wait_for_a_frame(page)
     assert colour(page) == 0
 
 
@@ -273,7 +280,7 @@ def test_a_window_brings_out_what_the_films_own_window_hides(page, tmp_path):
     before = drawn(page)
     page.get_by_label("Centre").fill("2000")
     page.get_by_label("Width").fill("4000")
-    page.wait_for_timeout(300)
+    wait_for_a_frame(page)
     after = drawn(page)
     bright = before.min(axis=2) > 250
     assert bright.sum() > 10_000
@@ -286,17 +293,17 @@ def test_zooming_and_moving_by_keys(page):
     page.locator("[data-heat=on]").uncheck()
     canvas = page.locator("[data-viewer] canvas")
     canvas.focus()
-    page.wait_for_timeout(200)
+    wait_for_a_frame(page)
     whole = drawn(page)
     page.keyboard.press("+")
     page.keyboard.press("+")
-    page.wait_for_timeout(200)
+    wait_for_a_frame(page)
     larger = drawn(page)
     page.keyboard.press("ArrowLeft")
-    page.wait_for_timeout(200)
+    wait_for_a_frame(page)
     moved = drawn(page)
     page.keyboard.press("0")
-    page.wait_for_timeout(200)
+    wait_for_a_frame(page)
     assert not np.array_equal(whole, larger)
     assert not np.array_equal(larger, moved)
     assert np.array_equal(whole, drawn(page))
@@ -353,6 +360,19 @@ def test_the_page_of_this_site_shows_drift(page):
     # The made history's scores change in their twentieth week.
     chart = page.locator("svg[role=img]").nth(1)
     expect(chart).to_be_visible()
+    weeks = (
+        page.locator("figure")
+        .nth(1)
+        .locator("tbody tr")
+        .evaluate_all(
+            "rows => rows.map((row) => Array.from(row.cells, (cell) => cell.textContent.trim()))"
+        )
+    )
+    assert weeks[0][0] == "tests"
+    counts = np.array([[int(cell) for cell in row[1:]] for row in weeks[1:]])
+    lowest = counts[:, 1] / counts[:, 0]  # the part of each week's films with a score below 10
+    assert np.median(lowest[:16]) > 0.4
+    assert np.median(lowest[-4:]) < 0.2
     expect(page.get_by_role("heading", name="Agreement with the verdicts")).to_be_visible()
     expect(page.locator("table.agreement")).to_contain_text("pneumonia")
     chart.scroll_into_view_if_needed()

@@ -1,6 +1,9 @@
 """Uploaded films are kept under names of ours, and their answers are in the ledger."""
 
 import hashlib
+import os
+import threading
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +14,7 @@ from cxr_edge.errors import LedgerError, RecordError
 from cxr_edge.ledger import Ledger
 from cxr_edge.result import Finding, Identifiers, Result
 from cxr_edge.web.problems import Problem
-from cxr_edge.web.uploads import Uploads, cleaned_name
+from cxr_edge.web.uploads import Uploads, _Waiting, cleaned_name
 
 RESULT = Result(
     source=Path("film.jpg"),
@@ -145,11 +148,41 @@ def test_a_ledger_that_is_gone_is_said_to_each(tmp_path, uploads, ledger_path):
 
 
 def test_what_an_earlier_start_left_half_written_is_cleared_away(tmp_path, ledger_path):
-    left = tmp_path / "uploads" / "incoming" / "half"
-    left.parent.mkdir(parents=True)
-    left.write_bytes(b"half a film")
+    incoming = tmp_path / "uploads" / "incoming"
+    incoming.mkdir(parents=True)
+    left, of_another_server = incoming / "left", incoming / "new"
+    for path in (left, of_another_server):
+        path.write_bytes(b"half a film")
+    os.utime(left, (0, 0))
     Uploads(tmp_path / "uploads", ledger_path).close()
-    assert not left.exists()
+    assert list(incoming.iterdir()) == [of_another_server]
+
+
+def test_a_film_that_cannot_be_kept_fails_alone(uploads, ledger_path, tmp_path):
+    gate, held = threading.Event(), came_in(uploads)
+    # While one waits for its row the others gather.
+    slow = Future()
+    slow.set_exception = slow.set_result = lambda _: gate.wait(10)
+    uploads._waiting.put(_Waiting(held, RESULT, NOBODY, slow))
+    lost, other = came_in(uploads), came_in(uploads, b"other")
+    lost.unlink()
+    failed = uploads.record(lost, replace(RESULT, sha256="c" * 64), NOBODY)
+    recorded = uploads.record(other, replace(RESULT, sha256="d" * 64), NOBODY)
+    gate.set()
+    with pytest.raises(RecordError):
+        failed.result(10)
+    assert recorded.result(10)
+
+
+def test_nothing_on_the_disk_or_in_a_place_is_called_as_the_client_says(uploads, ledger_path):
+    result = replace(RESULT, source=Path("CON.jpg"))
+    uploads.record(came_in(uploads), result, NOBODY).result(10)
+    (said,) = predictions(ledger_path)
+    with Ledger(ledger_path) as ledger:
+        (bearer,) = ledger.bearers(said)
+        ledger.forget_place(bearer.file_id)  # as retention does it
+        places = [bearer.place, *ledger.places(said)]
+    assert not any("CON" in str(path) for path in [*places, *uploads.folder.rglob("*")])
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_of_ours(tmp_path, ledger_path):
