@@ -15,13 +15,14 @@ import numpy as np
 from .cpu import cpu_name
 from .errors import CxrEdgeError, RadiographError
 from .golden import holds
-from .interpret import interpret
 from .model import Device, Model, load_model, open_model
 from .model_card import INT8
 from .model_file import read_model_file, twin_path
 from .preprocess import min_side_px, prepare
 from .radiograph import decode_radiograph, open_radiograph
-from .reading import n_cores, read_results
+from .reading import answer_by, n_cores, read_results
+from .refusals import ACCEPTABLE, Refusals
+from .terms import STANDARD_TERMS
 
 MADE_SHAPE = (2000, 2500)
 _Thing = TypeVar("_Thing")
@@ -166,10 +167,12 @@ def films_per_second(
     films: Sequence[Path], model: Model, n_workers: int, seconds: float = 1.0
 ) -> float:
     """How many films a second `read_results` gives with so many workers."""
-    for _ in read_results(films, model, None, n_workers):
+    for _ in read_results(films, model, STANDARD_TERMS, n_workers):
         pass
     started = time.perf_counter()
-    n_films = sum(1 for _ in read_results(_for_seconds(films, seconds), model, None, n_workers))
+    n_films = sum(
+        1 for _ in read_results(_for_seconds(films, seconds), model, STANDARD_TERMS, n_workers)
+    )
     return n_films / (time.perf_counter() - started)
 
 
@@ -252,15 +255,16 @@ def _one_film(film: Path, model: Model, drawing: Model | None) -> tuple[float, .
         tick()
     except RadiographError as exc:
         raise type(exc)(exc.code, f"{film}: {exc.message}", exc.next_step) from exc
-    logits = model.infer(inputs)
+    outputs = model.answer(inputs)
     tick()
-    interpret(logits[0], model.card)
+    # What the model makes of the film does not matter here.
+    answer_by(outputs, model.card, STANDARD_TERMS, Refusals(ACCEPTABLE))
     tick()
     stages = [end - start for start, end in itertools.pairwise(clock)]
     heatmap_s = 0.0
     if drawing:
         started = time.perf_counter()
-        drawing.infer_with_heatmaps(inputs)
+        drawing.answer(inputs, heatmaps=True)
         heatmap_s = time.perf_counter() - started - stages[3]
     return (*stages, heatmap_s)
 

@@ -3,11 +3,13 @@
 It has no model, and so starts in a fraction of the time of a reader_process.
 """
 
+import json
 import struct
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from .reader_process import answer_all, start_apart
+from .refusals import Refusals
 from .starting import starting
 
 if TYPE_CHECKING:
@@ -17,9 +19,9 @@ if TYPE_CHECKING:
     from .model_card import InputSpec
     from .radiograph import RadiographFile
 
-# What is asked for, and what the answer starts with. PREPARED: the film's height and width, and the
-# network's input as float32. THUMBNAIL: a JPEG. PICTURE: what PICTURE_HEAD says, and the pixels in
-# as many bytes each. All little-endian.
+# What is asked for, and what the answer starts with. PREPARED: the film's height and width, the
+# network's input as float32, and decoding.Beside as JSON. THUMBNAIL: a JPEG. PICTURE:
+# what PICTURE_HEAD says, and the pixels in as many bytes each. All little-endian.
 PREPARED, THUMBNAIL, PICTURE = b"prep", b"thmb", b"pict"
 PREPARED_HEAD = struct.Struct("<II")
 # The film's height and width, bytes per pixel, windowed, white, low, high, slope, intercept.
@@ -31,6 +33,7 @@ class Task:
     """What the process is to do; see decoding.IsolatedDecoder."""
 
     spec: "InputSpec"
+    accepted: frozenset[str]
     with_identifiers: bool
     memory_bytes: int
 
@@ -52,11 +55,15 @@ def serve(requests: "Connection", answers: "Connection", task: Task, parent_pid:
             answers.send_bytes(kind + _sent(display.picture(open_film(), task.spec, n_px)))
         else:
             file = open_film()
-            film = radiograph.decode_radiograph(file, preprocess.min_side_px(task.spec))
+            side_px = preprocess.min_side_px(task.spec)
+            film = radiograph.decode_radiograph(file, side_px, task.accepted)
             del file  # as large as its pixels, and not needed beside them
-            inputs = preprocess.prepare(film, task.spec)
+            refusals = Refusals(task.accepted, film.overruled)
+            inputs = preprocess.prepare(film, task.spec, refusals)
+            beside = {"header": asdict(film.header), "overruled": refusals.overruled}
             head = PREPARED_HEAD.pack(*film.full_shape)
-            answers.send_bytes(kind + head + inputs.astype("<f4").tobytes())
+            sent = inputs.astype("<f4").tobytes()
+            answers.send_bytes(kind + head + sent + json.dumps(beside).encode())
 
     def _sent(picture: display.Picture) -> bytes:
         pixels = picture.pixels

@@ -22,13 +22,14 @@ from .decoder_process import (
     Task,
 )
 from .display import Picture, size_at
-from .isolation import Isolated, Limits, Messages, Nonsense
+from .isolation import Isolated, Limits, Messages, Nonsense, parsed
 from .model_card import InputSpec
-from .radiograph import MAX_PIXELS
+from .radiograph import MAX_PIXELS, Header
 
 __all__ = ["IsolatedDecoder", "Limits", "Picture", "Prepared"]
 
 _JPEG = b"\xff\xd8\xff"
+_MAX_BESIDE_BYTES = 1 << 16
 # Of a thumbnail, for each of its pixels and for its header.
 _MAX_JPEG_BYTES_PER_PX, _MAX_JPEG_HEAD_BYTES = 2, 4096
 
@@ -38,11 +39,21 @@ class Prepared:
     """A film as the network gets it.
 
     inputs: float32 (1, C, H, W), see preprocess.prepare. full_shape: (H, W) of the film in the
-    file.
+    file. header, overruled: see Radiograph.
     """
 
     inputs: NDArray[np.float32]
     full_shape: tuple[int, int]
+    header: Header
+    overruled: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What the process tells of a film besides its pixels."""
+
+    header: Header
+    overruled: tuple[str, ...]
 
 
 class IsolatedDecoder(Isolated):
@@ -58,17 +69,20 @@ class IsolatedDecoder(Isolated):
         spec: InputSpec,
         limits: Limits = Limits(),  # noqa: B008 (it is frozen)
         *,
+        accepted: frozenset[str] = frozenset(),
         with_identifiers: bool = False,
     ) -> None:
-        """with_identifiers: they are looked for."""
+        """accepted: codes of refusals that `prepare` overrules. with_identifiers: they are looked
+        for."""
         self._spec = spec
-        task = Task(spec, with_identifiers, limits.memory_bytes)
+        self._accepted = accepted
+        task = Task(spec, accepted, with_identifiers, limits.memory_bytes)
         super().__init__(decoder_process.serve, task, b"", limits)
 
     def prepare(self, path: Path) -> Prepared:
         """The network's input."""
         n_values = self._spec.channels * self._spec.height_px * self._spec.width_px
-        max_bytes = 4 + PREPARED_HEAD.size + 4 * n_values
+        max_bytes = 4 + PREPARED_HEAD.size + 4 * n_values + _MAX_BESIDE_BYTES
         return self._ask(PREPARED, 0, path, self._prepared, max_bytes)
 
     def thumbnail(self, path: Path, side_px: int = 160) -> bytes:
@@ -86,13 +100,16 @@ class IsolatedDecoder(Isolated):
     def _prepared(self, messages: Messages) -> Prepared:
         data = _only(PREPARED, messages)
         shape = 1, self._spec.channels, self._spec.height_px, self._spec.width_px
-        if len(data) != PREPARED_HEAD.size + 4 * math.prod(shape):
+        end = PREPARED_HEAD.size + 4 * math.prod(shape)
+        if len(data) < end:
             raise Nonsense
         full_shape = _full_shape(*PREPARED_HEAD.unpack_from(data))
-        inputs = np.frombuffer(data, "<f4", offset=PREPARED_HEAD.size).reshape(shape)
-        if not np.isfinite(inputs).all():
+        pixels = np.frombuffer(data[:end], "<f4", offset=PREPARED_HEAD.size)
+        inputs = pixels.reshape(shape).astype(np.float32)
+        beside = parsed(Beside, data[end:])
+        if not np.isfinite(inputs).all() or not self._accepted.issuperset(beside.overruled):
             raise Nonsense
-        return Prepared(inputs.astype(np.float32), full_shape)
+        return Prepared(inputs, full_shape, beside.header, beside.overruled)
 
 
 def _only(expected: bytes, messages: Messages) -> bytes:

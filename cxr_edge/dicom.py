@@ -2,9 +2,11 @@
 
 import io
 import math
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import cv2
@@ -19,6 +21,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 from .errors import RadiographError, RefusedError, UnreadableError
 from .radiograph import (
     BAND_ROWS,
+    Header,
     Radiograph,
     RadiographFile,
     Unwindowed,
@@ -31,6 +34,7 @@ from .radiograph import (
     refuse_colour,
     refuse_frames,
 )
+from .refusals import ACCEPTABLE, Refusals
 from .result import Identifiers
 
 # Modality (0008,0060) of projection radiographs and of films that were scanned or exported.
@@ -40,6 +44,15 @@ _PIXEL_ELEMENTS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _PLAIN_SYNTAXES = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
 # Of fewer levels than this the means that PREPARE rounds to whole levels would be too coarse.
 _MIN_CLIPPED_LEVELS = 1020
+# Body Part Examined (0018,0015) of radiographs of something else (PS3.16, annex L). Whatever is not
+# named here is let through: it is often typed by hand, or holds what the room is mostly used for.
+_OTHER_BODY_PARTS = frozenset(
+    "ABDOMEN ANKLE ARM BREAST CALCANEUS CALF CLAVICLE CSPINE ELBOW EXTREMITY EYE FEMUR FINGER FOOT "  # noqa: SIM905
+    "FOREARM HAND HEAD HIP HUMERUS JAW KNEE LEG LSPINE MANDIBLE NECK ORBIT PATELLA PELVIS SHOULDER "
+    "SINUS SKULL SPINE TOE TSPINE WRIST ZYGOMA".split()
+)
+_AGE = re.compile(r"(\d{1,3})([DWMY]?)")
+_YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 _LATERAL_VIEWS = frozenset({"LL", "RL", "LLD", "RLD", "LATERAL", "LAT"})
 _VOI_ELEMENTS = ("VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth")
 # A window so many values away from its film, or at no number, is none.
@@ -49,27 +62,26 @@ _FARTHEST = 1e9
 _FOR_A_NETWORK, _FOR_A_PERSON = 0.25 / 255, 0.51 / 0xFFFF
 
 
-def decode_dicom(
-    file: RadiographFile, min_side_px: int = 0, *, any_film: bool = False
-) -> Radiograph:
+def decode_dicom(file: RadiographFile, min_side_px: int, refusals: Refusals) -> Radiograph:
     """Decode a single-frame greyscale DICOM file.
 
-    min_side_px, any_film: as decode_radiograph says; means of 2 x 2 pixels are taken where that is
-    at hand.
+    min_side_px: as decode_radiograph says; means of 2 x 2 pixels are taken where that is at hand.
     Raises UnreadableError (corrupt, unsupported_format, too_many_pixels) or RefusedError (colour,
-    several_frames, not_a_radiograph, lateral, invalid_pixels).
+    several_frames, not_a_radiograph, not_a_chest_film, lateral, invalid_pixels).
     """
     with _damage_is_corrupt():
-        dataset, stored = _read(file.data, any_film)
+        dataset, stored = _read(file.data, refusals)
         pixels, white, _ = _display_values(stored, dataset, min_side_px, _FOR_A_NETWORK)
         photometric = str(dataset.PhotometricInterpretation)
-        return finish(pixels, white, _bits(dataset), photometric, file, stored.shape)
+        header = _header_of(dataset)
+        return finish(pixels, white, _bits(dataset), photometric, file, stored.shape, header)
 
 
 def decode_unwindowed(file: RadiographFile, min_side_px: int = 0) -> Unwindowed:
-    """Decode a single-frame DICOM file for a person to look at; see decode_dicom, with any_film."""
+    """Decode a single-frame DICOM file for a person to look at; see decode_dicom. Nothing is
+    refused that can be accepted."""
     with _damage_is_corrupt():
-        dataset, stored = _read(file.data, any_film=True)
+        dataset, stored = _read(file.data, Refusals(ACCEPTABLE))
         window, windowed = _window(dataset), _has_curve(dataset)
         if not windowed:
             for name in _VOI_ELEMENTS:
@@ -104,7 +116,7 @@ def _damage_is_corrupt() -> Iterator[None]:
         raise corrupt(exc) from exc
 
 
-def _read(data: bytes, any_film: bool) -> tuple[pydicom.Dataset, NDArray[Any]]:
+def _read(data: bytes, refusals: Refusals) -> tuple[pydicom.Dataset, NDArray[Any]]:
     """The header and the stored pixels, (H, W) but where there are several images."""
     stream = io.BytesIO(data)
     dataset = pydicom.dcmread(stream, force=True, stop_before_pixels=True)
@@ -113,7 +125,7 @@ def _read(data: bytes, any_film: bool) -> tuple[pydicom.Dataset, NDArray[Any]]:
     if stored is None:
         dataset = pydicom.dcmread(io.BytesIO(data), force=True)
         _complete_file_meta(dataset)
-    _check_header(dataset, stored is not None, any_film)
+    _check_header(dataset, stored is not None, refusals)
     if stored is not None:
         return dataset, stored
     stored = _stored_pixels(dataset)
@@ -144,9 +156,8 @@ def identifiers(data: bytes) -> Identifiers:
     return Identifiers(*shown)
 
 
-def _check_header(dataset: pydicom.Dataset, has_pixels: bool, any_film: bool) -> None:
-    if not any_film:
-        _check_what_it_shows(dataset)
+def _check_header(dataset: pydicom.Dataset, has_pixels: bool, refusals: Refusals) -> None:
+    _check_what_it_shows(dataset, refusals)
     if not has_pixels and not any(name in dataset for name in _PIXEL_ELEMENTS):
         # pydicom stops without a word where a file ends too early.
         if _class_name(dataset).endswith("Image Storage"):
@@ -162,25 +173,65 @@ def _check_header(dataset: pydicom.Dataset, has_pixels: bool, any_film: bool) ->
         raise refuse_frames(n_frames)
     n_channels = int(dataset.get("SamplesPerPixel", 1) or 1)
     is_grey = str(dataset.PhotometricInterpretation).startswith("MONOCHROME")
-    # A palette, or colours of more than 8 bits, are no radiograph's.
-    can_be_grey = any_film and not is_grey and (n_channels, dataset.BitsAllocated) == (3, 8)
-    if not can_be_grey and (n_channels != 1 or not is_grey):
-        raise refuse_colour()
+    if n_channels != 1 or not is_grey:
+        # A palette, or colours of more than 8 bits, are no radiograph's.
+        if is_grey or (n_channels, dataset.BitsAllocated) != (3, 8):
+            raise refuse_colour()
+        refusals.refuse(refuse_colour())
 
 
-def _check_what_it_shows(dataset: pydicom.Dataset) -> None:
+def _check_what_it_shows(dataset: pydicom.Dataset, refusals: Refusals) -> None:
     modality = str(dataset.get("Modality", "") or "").upper()
     if modality not in _RADIOGRAPH_MODALITIES:
-        raise RefusedError(
-            "not_a_radiograph",
-            f"The DICOM modality is {modality}, not a radiograph.",
-            "Send chest radiographs only (CR or DX).",
+        refusals.refuse(
+            RefusedError(
+                "not_a_radiograph",
+                f"The DICOM modality is {modality}, not a radiograph.",
+                "Send chest radiographs only (CR or DX).",
+            )
         )
-    view = str(dataset.get("ViewPosition", "") or "").upper()
+    part = str(dataset.get("BodyPartExamined", "") or "").upper()
+    if part in _OTHER_BODY_PARTS:
+        refusals.refuse(
+            RefusedError(
+                "not_a_chest_film",
+                f"The DICOM body part is {part}, not the chest.",
+                "Send chest radiographs only.",
+            )
+        )
+    view = _view_of(dataset)
     if view in _LATERAL_VIEWS:
-        raise RefusedError(
-            "lateral", f"The view is {view}, a lateral.", "Send the frontal view (PA or AP)."
+        refusals.refuse(
+            RefusedError(
+                "lateral", f"The view is {view}, a lateral.", "Send the frontal view (PA or AP)."
+            )
         )
+
+
+def _header_of(dataset: pydicom.Dataset) -> Header:
+    orientation = dataset.get("PatientOrientation") or ()
+    sides = [str(one).strip().upper()[:1] for one in orientation] if len(orientation) == 2 else []
+    return Header(_age_years(dataset), _view_of(dataset), "".join(sides))
+
+
+def _view_of(dataset: pydicom.Dataset) -> str:
+    return str(dataset.get("ViewPosition", "") or "").strip().upper()
+
+
+def _age_years(dataset: pydicom.Dataset) -> float | None:
+    """The patient's age (an Age String, PS3.5 6.2, or a bare number of years); else what lies
+    between birth and study. Of "000Y", which is written where nobody knows, nothing is believed."""
+    age = _AGE.fullmatch(str(dataset.get("PatientAge") or "").strip().upper())
+    if age and (int(age[1]) or age[2] in ("D", "W", "M")):
+        return int(age[1]) * _YEARS[age[2] or "Y"]
+    try:
+        born, taken = (
+            datetime.strptime(str(dataset.get(name) or "")[:8], "%Y%m%d")
+            for name in ("PatientBirthDate", "StudyDate")
+        )
+    except ValueError:
+        return None
+    return (taken - born).days * _YEARS["D"] if taken >= born else None
 
 
 def _class_name(dataset: pydicom.Dataset) -> str:

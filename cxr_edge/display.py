@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .model_card import InputSpec
 from .preprocess import percentiles
 from .radiograph import Radiograph, RadiographFile, Unwindowed, decode_radiograph, decode_unwindowed
+from .refusals import ACCEPTABLE
 
 _JPEG_QUALITY = 85
 
@@ -41,9 +42,9 @@ class Picture:
 def thumbnail(file: RadiographFile, spec: InputSpec, side_px: int) -> bytes:
     """A film as a small JPEG, its longer side so many pixels.
 
-    Raises what decode_radiograph does with any_film.
+    Raises what decode_radiograph does where nothing is refused that can be accepted.
     """
-    radiograph = decode_radiograph(file, side_px, any_film=True)
+    radiograph = decode_radiograph(file, side_px, ACCEPTABLE)
     quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
     return cv2.imencode(".jpg", stretched(radiograph, spec, side_px), quality)[1].tobytes()
 
@@ -51,7 +52,7 @@ def thumbnail(file: RadiographFile, spec: InputSpec, side_px: int) -> bytes:
 def picture(file: RadiographFile, spec: InputSpec, long_side_px: int) -> Picture:
     """A film for a viewer; by area means where it is larger.
 
-    Raises what decode_radiograph does with any_film.
+    Raises what decode_radiograph does where nothing is refused that can be accepted.
     """
     return to_picture(decode_unwindowed(file, long_side_px), spec, long_side_px)
 

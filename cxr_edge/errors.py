@@ -10,6 +10,7 @@ CxrEdgeError                exit code 1
 │   └── LedgerError             the ledger cannot be used
 ├── BusyError               7   another watcher reads the folder
 ├── ProgramError            8   a file of the program itself is missing or damaged
+├── ProfileError            9   the site profile cannot be used
 └── SettingsError           2   a setting is wrong
 
 Usage errors exit with 2, as click's own do.
@@ -88,6 +89,12 @@ class ProgramError(CxrEdgeError):
     """A file of the program itself is missing or damaged, or a library that it needs."""
 
     exit_code = 8
+
+
+class ProfileError(CxrEdgeError):
+    """The site profile cannot be used: it was made for another model, edited, or is damaged."""
+
+    exit_code = 9
 
 
 class SettingsError(CxrEdgeError):

@@ -14,11 +14,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from .errors import ModelError
+from .model_card import N_SCORE_BINS
 from .strict import from_data
 
 SCHEMA_VERSION = 1
 EVIDENCE_SUFFIX = ".evidence.json"
-N_SCORE_BINS = 20
 _MAX_BYTES = 1 << 20
 _MEASURE_AGAIN = (
     "Get it again from the model's source, make it anew with `python -m train evaluate "

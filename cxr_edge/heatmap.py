@@ -43,7 +43,7 @@ def evidence(
 ) -> NDArray[np.float64]:
     """What each part of the film says for each finding, in log odds: (K, h, w).
 
-    logits: (K,). heatmaps: (K, h, w), as Model.infer_with_heatmaps gives them.
+    logits: (K,). heatmaps: (K, h, w), as Model.answer gives them.
     It is what the model would answer if the whole film looked as it does there: the heatmap, and
     what the logit holds beyond the heatmap's mean (the bias), by the card's temperature. Of
     findings that exclude each other it is against all others, since only the logits' differences
@@ -145,11 +145,10 @@ def _coloured(strength: NDArray[np.float32]) -> NDArray[np.float32]:
 def _captioned(picture: NDArray[np.uint8], finding: Finding, model: str) -> NDArray[np.uint8]:
     """The picture with a strip below it that says what it is; nothing is written on the film."""
     width = picture.shape[1]
-    verdict = "positive" if finding.positive else "negative"
     legend_px = min(width, _LEGEND_PX)
     legend = _line("Speaks for it, weakly to strongly:", legend_px - _BAR_PX)
     lines = (
-        _line(f"{finding.name}: {verdict}, score {finding.score}", width),
+        _line(f"{finding.name}: {finding.answer}, score {finding.score}", width),
         _line(model, width),
         _line("Not for diagnostic use", width),
         np.hstack([legend, _bar(), np.zeros((_LINE_PX, width - legend_px, 3), np.uint8)]),

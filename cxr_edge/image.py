@@ -23,6 +23,7 @@ from .radiograph import (
     too_many_pixels,
     unsupported,
 )
+from .refusals import Refusals
 
 _PILLOW_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF")
 # GIF is recognised only to be refused for its several images where it has them.
@@ -34,9 +35,7 @@ _EXIF_ORIENTATION = 0x0112
 _TIFF_PHOTOMETRIC = 262
 
 
-def decode_image(
-    file: RadiographFile, min_side_px: int = 0, *, any_film: bool = False
-) -> Radiograph:
+def decode_image(file: RadiographFile, min_side_px: int, refusals: Refusals) -> Radiograph:
     """Decode an image; see radiograph.decode_radiograph for the parameters and the errors."""
     try:
         # MAX_PIXELS decides, below; Pillow warns at a smaller size and about odd metadata.
@@ -48,7 +47,7 @@ def decode_image(
                 raise refuse_frames(n_frames)
             if image.format in _REFUSED_FORMATS:
                 raise unsupported()
-            return _decode_single(image, file, min_side_px, any_film)
+            return _decode_single(image, file, min_side_px, refusals)
     except Image.DecompressionBombError as exc:
         # Pillow's own limit is higher than MAX_PIXELS, and comes first.
         raise too_many_pixels("The image is far too large") from exc
@@ -65,9 +64,9 @@ def decode_image(
 
 
 def _decode_single(
-    image: Image.Image, file: RadiographFile, min_side_px: int, any_film: bool
+    image: Image.Image, file: RadiographFile, min_side_px: int, refusals: Refusals
 ) -> Radiograph:
-    pixels = _stored_pixels(image, file, min_side_px, any_film)
+    pixels = _stored_pixels(image, file, min_side_px, refusals)
     reduced = image.height // pixels.shape[0]
     bits_stored = 1 if pixels.dtype == np.bool_ else 8 * pixels.dtype.itemsize
     if pixels.dtype.kind in "if":
@@ -91,7 +90,7 @@ def _decode_single(
 
 
 def _stored_pixels(
-    image: Image.Image, file: RadiographFile, min_side_px: int, any_film: bool
+    image: Image.Image, file: RadiographFile, min_side_px: int, refusals: Refusals
 ) -> NDArray[Any]:
     """The grey values (H, W) as they are stored: bool, uint8, uint16, int32 or float32.
 
@@ -102,7 +101,7 @@ def _stored_pixels(
     if image.mode in ("LA", "La"):
         return np.asarray(image.getchannel("L"))
     if image.mode not in ("1", "I", "F"):
-        return _grey_of_colour(image, file, any_film)
+        return _grey_of_colour(image, file, refusals)
     pixels: NDArray[Any] = np.asarray(image)
     # Some Pillow versions give 16-bit PNG as 32-bit integers.
     if image.mode == "I" and pixels.min() >= 0 and pixels.max() <= 0xFFFF:
@@ -126,21 +125,20 @@ def _in_bands(image: Image.Image, min_side_px: int) -> NDArray[Any]:
     )
 
 
-def _grey_of_colour(image: Image.Image, file: RadiographFile, any_film: bool) -> NDArray[np.uint8]:
-    """The grey values (H, W) of an image stored in colour, refused where there really is colour
-    and not any film will do."""
+def _grey_of_colour(
+    image: Image.Image, file: RadiographFile, refusals: Refusals
+) -> NDArray[np.uint8]:
+    """The grey values (H, W) of an image stored in colour; refuses where there really is some."""
     if image.format == "JPEG" and image.mode == "RGB":
         # libjpeg decodes the luminance alone in half the time; an eighth of the size is enough to
         # see whether there is colour.
-        if not any_film:
-            thumbnail = Image.open(io.BytesIO(file.data), formats=("JPEG",))
-            thumbnail.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))
-            refuse_if_coloured(np.asarray(thumbnail))
+        thumbnail = Image.open(io.BytesIO(file.data), formats=("JPEG",))
+        thumbnail.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))
+        refuse_if_coloured(np.asarray(thumbnail), refusals)
         image.draft("L", image.size)
         return np.asarray(image)
     rgb = np.asarray(image.convert("RGB"))
-    if not any_film:
-        refuse_if_coloured(rgb)
+    refuse_if_coloured(rgb, refusals)
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
 
 

@@ -1,6 +1,6 @@
 """INTERPRET: logits become findings, judged by the card's operating points."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from .model_card import SOFTMAX, ModelCard
 from .result import Finding
+from .terms import STANDARD_TERMS, Terms
 
 
 def to_probability(
@@ -26,25 +27,35 @@ def to_probability(
 
 
 def interpret(
-    logits: NDArray[np.float32], card: ModelCard, thresholds: Mapping[str, float] | None = None
+    logits: NDArray[np.float32], card: ModelCard, terms: Terms = STANDARD_TERMS
 ) -> tuple[Finding, ...]:
     """The findings of one radiograph, logits (K,), the leading one first; see to_findings."""
-    probabilities = to_probability(logits[None], card.activation, card.temperature)[0]
-    return to_findings(probabilities.tolist(), card, thresholds)
+    return to_findings(probabilities_of(logits, card), card, terms)
+
+
+def probabilities_of(logits: NDArray[np.float32], card: ModelCard) -> tuple[float, ...]:
+    """What the model gives each of its findings, in the card's order; logits (K,)."""
+    return tuple(to_probability(logits[None], card.activation, card.temperature)[0].tolist())
 
 
 def to_findings(
-    probabilities: Sequence[float], card: ModelCard, thresholds: Mapping[str, float] | None = None
+    probabilities: Sequence[float], card: ModelCard, terms: Terms = STANDARD_TERMS
 ) -> tuple[Finding, ...]:
     """The findings of one radiograph, by K probabilities, the leading one first.
 
-    Positive findings come before negative ones, and the more probable first. thresholds: by
-    finding, in place of the card's operating points.
+    Positive findings come before negative ones, and the more probable first.
     """
+    given = terms.thresholds or {}
     own = {point.finding: point.threshold for point in card.operating_points}
-    own |= {name: value for name, value in (thresholds or {}).items() if name in own}
+    bands = {band.finding: (band.low, band.high) for band in card.unsure}
+
+    def finding(name: str, probability: float) -> Finding:
+        if name in own and name in given:
+            return Finding(name, probability, given[name])
+        return Finding(name, probability, own.get(name), *bands.get(name, ()))
+
     findings = (
-        Finding(name, probability, own.get(name))
+        finding(name, probability)
         for name, probability in zip(card.findings, probabilities, strict=True)
     )
     return tuple(sorted(findings, key=lambda f: (f.positive, f.probability), reverse=True))

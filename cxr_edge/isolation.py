@@ -7,6 +7,7 @@ it over. So its answers are never unpickled, and are checked before they are use
 
 import json
 import logging
+import math
 import os
 import re
 import signal
@@ -14,7 +15,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -47,6 +48,7 @@ from .reading import Answer
 from .result import Identifiers
 from .session import DEVICE_OF
 from .strict import from_data
+from .terms import STANDARD_TERMS, Terms
 
 if sys.platform == "win32":
     from .windows_job import Job
@@ -219,9 +221,9 @@ class Isolated:
                 self.sha256 = data.decode()
                 child.begin_phase()
             elif kind == IDENTIFIED and self._start.task.with_identifiers:
-                self.identifiers = _checked_identifiers(_parsed(Identifiers, data))
+                self.identifiers = _checked_identifiers(parsed(Identifiers, data))
             elif kind == FAILED:
-                error = _error(_parsed(Failure, data))
+                error = _error(parsed(Failure, data))
                 if error.code == "out_of_memory":
                     child.is_spent = True
                 raise error
@@ -264,7 +266,7 @@ class IsolatedReader(Isolated):
     def __init__(
         self,
         model: Model,
-        thresholds: Mapping[str, float] | None = None,
+        terms: Terms = STANDARD_TERMS,
         limits: Limits = Limits(),
         *,
         threads: int = 1,
@@ -275,7 +277,7 @@ class IsolatedReader(Isolated):
         draw: with the findings drawn over the film; the model gives heatmaps. with_identifiers:
         they are looked for."""
         self._card = model.card
-        self._thresholds = thresholds
+        self._terms = terms
         self._draw = draw
         task = Task(
             model.path,
@@ -283,7 +285,7 @@ class IsolatedReader(Isolated):
             DEVICE_OF[model.provider],
             threads,
             model.session.cached_at and model.session.cached_at.parent,
-            thresholds and dict(thresholds),
+            terms,
             draw,
             with_identifiers,
             limits.memory_bytes,
@@ -306,12 +308,30 @@ class IsolatedReader(Isolated):
             if kind == DRAWN and self._draw and len(overlays) < len(self._card.findings):
                 overlays.append(_overlay(data, self._card.findings))
             elif kind == JUDGED:
-                probabilities = _probabilities(data, len(self._card.findings))
-                findings = to_findings(probabilities, self._card, self._thresholds)
-                return Answer(findings, tuple(overlays))
+                probabilities, distance, accepted = self._judged(data)
+                findings = to_findings(probabilities, self._card, self._terms)
+                return Answer(findings, probabilities, distance, accepted, tuple(overlays))
             else:
                 break
         raise Nonsense
+
+    def _judged(self, data: bytes) -> tuple[tuple[float, ...], float | None, tuple[str, ...]]:
+        """The probabilities, the distance, the codes. Raises Nonsense."""
+        numbers = struct.Struct(f"<{len(self._card.findings) + 1}d")
+        try:
+            *probabilities, distance = numbers.unpack_from(data)
+            codes = tuple(filter(None, data[numbers.size :].decode("ascii").split(",")))
+        except (struct.error, UnicodeDecodeError) as exc:
+            raise Nonsense from exc
+        has_distance = self._card.gate is not None
+        if (
+            not all(0 <= probability <= 1 for probability in probabilities)
+            or has_distance != (0 <= distance < math.inf)
+            or not self._terms.accepted.issuperset(codes)
+            or len(set(codes)) != len(codes)
+        ):
+            raise Nonsense
+        return tuple(probabilities), distance if has_distance else None, codes
 
 
 class Nonsense(Exception):
@@ -502,7 +522,7 @@ def _close(*ends: Any) -> None:
             end.close()
 
 
-def _parsed(kind: type[_T], data: bytes) -> _T:
+def parsed(kind: type[_T], data: bytes) -> _T:
     if len(data) > _MAX_TEXT_BYTES:
         raise Nonsense
     try:
@@ -530,17 +550,6 @@ def _error(failure: Failure) -> RadiographError:
 def _plain(text: str) -> str:
     """One line that every file and database takes."""
     return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text[:_MAX_TEXT])
-
-
-def _probabilities(data: bytes, n: int) -> tuple[float, ...]:
-    """Raises Nonsense."""
-    try:
-        probabilities = struct.unpack(f"<{n}d", data)
-    except struct.error as exc:
-        raise Nonsense from exc
-    if not all(0 <= probability <= 1 for probability in probabilities):
-        raise Nonsense
-    return probabilities
 
 
 def _overlay(data: bytes, findings: tuple[str, ...]) -> Overlay:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .radiograph import Radiograph, RadiographFile, check_n_pixels, finish, refuse_if_coloured
+from .refusals import Refusals
 
 _REDUCED = {
     1: (cv2.IMREAD_GRAYSCALE, cv2.IMREAD_COLOR),
@@ -24,14 +25,11 @@ _EIGHTH = 8
 _TURNED_BY_XMP = re.compile(rb'tiff:Orientation(="|>)[2-8]')
 
 
-def decode_jpeg(
-    file: RadiographFile, min_side_px: int, *, any_film: bool = False
-) -> Radiograph | None:
+def decode_jpeg(file: RadiographFile, min_side_px: int, refusals: Refusals) -> Radiograph | None:
     """Decode a plain JPEG, reduced as decode_radiograph says; None: Pillow has to look at it.
 
     None is the answer for CMYK, 12 bits, lossless, several images, and wherever something is
-    missing or damaged. any_film: colour too, in grey.
-    Raises UnreadableError (too_many_pixels) or RefusedError (colour).
+    missing or damaged. Raises UnreadableError (too_many_pixels) or RefusedError (colour).
     """
     header = _plain_header(file.data)
     if header is None:
@@ -50,8 +48,7 @@ def decode_jpeg(
     if pixels is None:
         return None
     if n_components == 3:
-        if not any_film:
-            _refuse_if_coloured(np.asarray(pixels, np.uint8), reduced)
+        _refuse_if_coloured(np.asarray(pixels, np.uint8), reduced, refusals)
         pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), np.uint8)
     as_stored = pixels.shape == (-(-height // reduced), -(-width // reduced))
     full_shape = (height, width) if as_stored else (width, height)
@@ -89,12 +86,12 @@ def _plain_header(data: bytes) -> tuple[int, int, int] | None:
     return frame if is_whole and not _TURNED_BY_XMP.search(data, 0, start) else None
 
 
-def _refuse_if_coloured(bgr: NDArray[np.uint8], reduced: int) -> None:
-    """Raises RefusedError (colour) where there really is colour.
+def _refuse_if_coloured(bgr: NDArray[np.uint8], reduced: int, refusals: Refusals) -> None:
+    """Refuses (colour) where there really is colour.
 
     An eighth of the film's size is enough to see whether there is.
     """
     more = _EIGHTH // reduced
     size = (-(-bgr.shape[1] // more), -(-bgr.shape[0] // more))
     small = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA)
-    refuse_if_coloured(np.asarray(small, np.uint8))
+    refuse_if_coloured(np.asarray(small, np.uint8), refusals)

@@ -37,8 +37,25 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 DEFAULT_MODEL_PATH = MODELS_FOLDER / "pneumonia-children.onnx"
+GATE_OUTPUTS = ("conditions", "features")
 # A network's feature maps take about this many times the bytes of its input.
 _BYTES_PER_INPUT_BYTE = 60
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """What the network gives of N films in one pass.
+
+    logits: (N, K). conditions (N, G), features (N, D): see model_card.Gate; None where the card has
+    none. heatmaps: (N, K, h, w), on the logit's scale, and above 0 where the film speaks for the
+    finding: the class activation map, or Grad-CAM (train/networks/network.py); heatmap.evidence
+    reads it. None where they were not asked for.
+    """
+
+    logits: NDArray[np.float32]
+    conditions: NDArray[np.float32] | None = None
+    features: NDArray[np.float32] | None = None
+    heatmaps: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,17 +86,17 @@ class Model:
         """Inputs (N, C, H, W), as preprocess.prepare gives them, to logits (N, K)."""
         return self.session.run(inputs, ("logits",))[0]
 
-    def infer_with_heatmaps(
-        self, inputs: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The same, and where in each film they come from: logits (N, K), heatmaps (N, K, h, w).
+    def answer(self, inputs: NDArray[np.float32], heatmaps: bool = False) -> Outputs:
+        """All that the network gives of films (N, C, H, W) in that pass.
 
-        A heatmap is on the logit's scale, and above 0 where the film speaks for the finding: the
-        class activation map, or Grad-CAM (train/networks/network.py). heatmap.evidence reads it.
-        For a model that was loaded with them: see load_model.
+        heatmaps: for a model that was loaded with them (see load_model).
         """
-        logits, heatmaps = self.session.run(inputs, ("logits", "heatmaps"))
-        return logits, heatmaps
+        names = ["logits"]
+        if self.card.gate is not None:
+            names += GATE_OUTPUTS
+        if heatmaps:
+            names += ["heatmaps"]
+        return Outputs(**dict(zip(names, self.session.run(inputs, names), strict=True)))
 
     def drift(self, n: int | None = None) -> float:
         """How far it is from what it said where it was made, on its first n golden vectors or all.
@@ -111,7 +128,7 @@ def load_model(
     error. threads: for one radiograph; 0 takes every physical core. sha256: what the file's must
     be, where it is known. cache: a folder for optimized graphs (store.user_cache_folder), which
     make the next start quicker. heatmaps: whether it is to give them too
-    (Model.infer_with_heatmaps).
+    (Model.answer).
 
     Where the model drifts on this machine by more than golden.MAX_DRIFT its fp32 twin is loaded in
     its place, with a warning.
@@ -250,5 +267,12 @@ def _check_fit(session: Session, card: ModelCard, path: Path) -> None:
     if list(shapes.get("logits", ()))[1:] != [len(card.findings)]:
         raise ModelError(
             f"{path}: the network gives {shapes}, its card names {len(card.findings)} findings.",
+            GET_A_MODEL,
+        )
+    gate = card.gate
+    wanted = [[len(gate.conditions)], [len(gate.centres[0])]] if gate is not None else [[], []]
+    if [list(shapes.get(name, ()))[1:] for name in GATE_OUTPUTS] != wanted:
+        raise ModelError(
+            f"{path}: the network gives {shapes}, which is not what its card says of its gate.",
             GET_A_MODEL,
         )

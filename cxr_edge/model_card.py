@@ -11,11 +11,14 @@ from dataclasses import asdict, dataclass
 from .errors import ModelError
 from .strict import from_data
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 METADATA_KEY = "cxr_edge.model_card"
 SIGMOID, SOFTMAX = "sigmoid", "softmax"
 INT8, FP32, FP16 = "int8", "fp32", "fp16"
 NO_FINDING = "no finding"
+READABLE = "readable"
+N_SCORE_BINS = 20
+N_DISTANCE_BINS = 10
 
 _GET_A_MODEL = "Use a model written by `python -m export`."
 
@@ -69,6 +72,31 @@ class OperatingPoint:
 
 
 @dataclass(frozen=True)
+class UnsureBand:
+    """Where a probability says too little: from `low` on and below `high`, around the threshold.
+
+    coverage: of films with the finding, and of films without, at least this part is answered
+    rightly or with "unsure", as far as films are like those that it was fitted on: patients held
+    out of training, n_present films with the finding and n_absent without (split conformal for
+    each label: Vovk 2012, arXiv:1209.2673; export/unsure.py).
+    """
+
+    finding: str
+    low: float
+    high: float
+    coverage: float
+    n_present: int
+    n_absent: int
+    measured_on: str
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.high <= 1:
+            raise ValueError(f"the unsure band of {self.finding} must rise within 0 to 1")
+        if not 0 < self.coverage < 1:
+            raise ValueError(f"the coverage of {self.finding} must lie between 0 and 1")
+
+
+@dataclass(frozen=True)
 class TrainingData:
     """What the model learned from; digest is a sha256 over the films' own digests."""
 
@@ -90,6 +118,78 @@ class Figure:
     high: float
     n_films: int
     measured_on: str
+
+
+@dataclass(frozen=True)
+class Gate:
+    """How the model tells what it cannot read, by outputs of its own network; see gate.py.
+
+    conditions: one per output of `conditions` (N, G): "readable" first, then codes of refusals. A
+    film is refused where the probability of "readable" among them is below min_readable.
+    centres: in the space of the output `features` (N, D), which training scaled so that readable
+    films have a variance of 1 every way. A film whose nearest centre lies farther than max_distance
+    (of the mean square over D) is unlike anything that the model learned from.
+    figures: which part of the films of each source, or images of each kind, was refused, on films
+    and kinds that it was not fitted on.
+    """
+
+    conditions: tuple[str, ...]
+    min_readable: float
+    centres: tuple[tuple[float, ...], ...]
+    max_distance: float
+    fitted_on: str
+    figures: tuple[Figure, ...]
+
+    def __post_init__(self) -> None:
+        if self.conditions[:1] != (READABLE,) or len(set(self.conditions)) != len(self.conditions):
+            raise ValueError(f"the gate's conditions must be {READABLE!r} and others, each once")
+        if not 0 <= self.min_readable <= 1:
+            raise ValueError("min_readable must lie between 0 and 1")
+        if not self.centres or len({len(centre) for centre in self.centres}) != 1:
+            raise ValueError("the gate's centres must be there, and of one length")
+        if not self.max_distance > 0:
+            raise ValueError("max_distance must be positive")
+
+
+@dataclass(frozen=True)
+class FindingScores:
+    """A finding's probabilities on labelled films: how many films lie in each of N_SCORE_BINS bins
+    of equal width from 0 to 1, the upper edge of each belonging to the next."""
+
+    finding: str
+    present: tuple[int, ...]
+    absent: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for counts in (self.present, self.absent):
+            if len(counts) != N_SCORE_BINS or min(counts) < 0:
+                raise ValueError(f"the scores of {self.finding} must be {N_SCORE_BINS} counts")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the model made of films of patients held out of training: a site's films are compared
+    with it (drift.py).
+
+    n_films: with those refused. distances: of the others, how many lie in each of N_DISTANCE_BINS
+    bins, whose inner edges distance_edges are; both empty where there is no gate.
+    """
+
+    measured_on: str
+    n_films: int
+    n_refused: int
+    scores: tuple[FindingScores, ...]
+    distance_edges: tuple[float, ...]
+    distances: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.n_refused <= self.n_films:
+            raise ValueError("there cannot be more films refused than there are")
+        if (len(self.distance_edges), len(self.distances)) not in (
+            (0, 0),
+            (N_DISTANCE_BINS - 1, N_DISTANCE_BINS),
+        ):
+            raise ValueError(f"distances must be {N_DISTANCE_BINS} counts with the edges between")
 
 
 @dataclass(frozen=True)
@@ -122,7 +222,11 @@ class ModelCard:
     figures: tuple[Figure, ...]
     intended_use: str
     age_range_years: tuple[float, float]
+    views: tuple[str, ...]
     licence: str
+    gate: Gate | None
+    unsure: tuple[UnsureBand, ...]
+    reference: Reference | None
 
     def __post_init__(self) -> None:
         if not self.findings or len(set(self.findings)) != len(self.findings):
@@ -146,6 +250,12 @@ class ModelCard:
             raise ValueError("twin_sha256 must be 64 hexadecimal digits, or empty")
         if self.precision == FP32 and self.twin_sha256:
             raise ValueError("twin_sha256 must be empty where precision is 'fp32'")
+        points = {point.finding: point for point in self.operating_points}
+        for band in self.unsure:
+            if band.finding not in points:
+                raise ValueError(f"{band.finding} is unsure about nothing that the model judges")
+            if not band.low <= points[band.finding].threshold <= band.high:
+                raise ValueError(f"the unsure band of {band.finding} must hold its threshold")
 
     @property
     def label(self) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from .errors import RefusedError
 from .model_card import InputSpec
 from .radiograph import Radiograph, can_be_halved, halve
+from .refusals import Refusals
 
 # Less than half the input's size is more invented than seen.
 MIN_SIDE_RATIO = 0.5
@@ -33,21 +34,26 @@ def min_side_px(spec: InputSpec) -> int:
     return 2 * max(spec.width_px, spec.height_px)
 
 
-def prepare(radiograph: Radiograph, spec: InputSpec) -> NDArray[np.float32]:
+def prepare(
+    radiograph: Radiograph, spec: InputSpec, refusals: Refusals | None = None
+) -> NDArray[np.float32]:
     """The network's input, float32 (1, C, H, W).
 
+    refusals: told of what the site may overrule; None: it overrules nothing.
     Raises RefusedError: too_small, odd_shape, blank.
     """
-    return normalise(to_grey(radiograph, spec)[np.newaxis], spec)
+    return normalise(to_grey(radiograph, spec, refusals)[np.newaxis], spec)
 
 
-def to_grey(radiograph: Radiograph, spec: InputSpec) -> NDArray[np.float32]:
+def to_grey(
+    radiograph: Radiograph, spec: InputSpec, refusals: Refusals | None = None
+) -> NDArray[np.float32]:
     """Resize and stretch to float32 (height_px, width_px), 0 black to 1 white.
 
-    This is where training takes its films, to augment them before `normalise`.
-    Raises RefusedError: too_small, odd_shape, blank.
+    This is where training takes its films, to augment them before `normalise`. refusals, and what
+    it raises: see prepare.
     """
-    _check_shape(*radiograph.full_shape, spec)
+    _check_shape(*radiograph.full_shape, spec, refusals or Refusals())
     resized = squash(radiograph.pixels, spec.width_px, spec.height_px, radiograph.full_shape)
     black, white = percentiles(resized, spec.black_percentile, spec.white_percentile)
     if white - black < MIN_CONTRAST * radiograph.white:
@@ -138,16 +144,20 @@ def normalise(grey: NDArray[np.float32], spec: InputSpec) -> NDArray[np.float32]
     return (grey[:, np.newaxis] - mean) / std
 
 
-def _check_shape(height: int, width: int, spec: InputSpec) -> None:
+def _check_shape(height: int, width: int, spec: InputSpec, refusals: Refusals) -> None:
     if height < spec.height_px * MIN_SIDE_RATIO or width < spec.width_px * MIN_SIDE_RATIO:
-        raise RefusedError(
-            "too_small",
-            f"The image has only {width} x {height} pixels.",
-            "Export the radiograph at its full size, not its thumbnail.",
+        refusals.refuse(
+            RefusedError(
+                "too_small",
+                f"The image has only {width} x {height} pixels.",
+                "Export the radiograph at its full size, not its thumbnail.",
+            )
         )
     if max(height, width) > MAX_ASPECT_RATIO * min(height, width):
-        raise RefusedError(
-            "odd_shape",
-            f"At {width} x {height} pixels this cannot be a whole chest radiograph.",
-            "Export the whole radiograph.",
+        refusals.refuse(
+            RefusedError(
+                "odd_shape",
+                f"At {width} x {height} pixels this cannot be a whole chest radiograph.",
+                "Export the whole radiograph.",
+            )
         )

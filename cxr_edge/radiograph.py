@@ -8,8 +8,8 @@ import hashlib
 import stat
 import threading
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import RefusedError, UnreadableError
+from .refusals import ACCEPTABLE, Refusals
 from .windows_path import reachable
 
 MAX_FILE_BYTES = 512 * 1024**2
@@ -32,6 +33,20 @@ _EXPORT_AGAIN = "Export the radiograph again as a single greyscale JPEG, PNG or 
 _COPY_AGAIN = "Copy the file again from its source."
 
 
+@dataclass(frozen=True)
+class Header:
+    """What a DICOM header tells of a film that a model's card has a say in; as far as it tells.
+
+    age_years: of the patient, in years and parts of them (0010,1010). view: View Position
+    (0018,5101), in capitals. orientation: Patient Orientation (0020,0020): towards which side of
+    the patient the film's rows run, and its columns: "LF" is a frontal film as it should hang.
+    """
+
+    age_years: float | None = None
+    view: str = ""
+    orientation: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class Radiograph:
     """One radiograph as it should be looked at: 0 is black, `white` is white.
@@ -40,7 +55,8 @@ class Radiograph:
     Modality and VOI look-up tables applied.
     full_shape: (H, W) of the film in the file, upright, where `pixels` may have been reduced.
     bits_stored, photometric: what the file declared (DICOM PS3.3 C.7.6.3); 32 for floats.
-    sha256: of the file's bytes.
+    sha256: of the file's bytes. header: what DICOM tells of the patient and of how the film was
+    taken. overruled: codes of refusals that the site overrules (refusals.py), met while decoding.
     """
 
     pixels: NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
@@ -50,6 +66,8 @@ class Radiograph:
     source: Path
     sha256: str
     full_shape: tuple[int, int]
+    header: "Header" = Header()
+    overruled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,32 +145,39 @@ def open_radiograph(path: Path) -> RadiographFile:
 
 
 def decode_radiograph(
-    file: RadiographFile, min_side_px: int = 0, *, any_film: bool = False
+    file: RadiographFile, min_side_px: int = 0, accepted: Collection[str] = ()
 ) -> Radiograph:
     """Decode JPEG, PNG, TIFF, BMP or DICOM.
 
     min_side_px: where it takes far less time or memory, as with JPEG, a film is decoded at a half,
     a quarter or an eighth of its size, as long as its shorter side keeps so many pixels; 0: nothing
     is.
-    any_film: for a person to look at; also a lateral, another modality, and colour, in grey.
+    accepted: codes of refusals that are overruled: colour (taken in grey), not_a_radiograph,
+    not_a_chest_film, lateral.
     Raises UnreadableError (corrupt, unsupported_format, too_many_pixels) or RefusedError (colour,
-    several_frames, not_a_radiograph, lateral, invalid_pixels).
+    several_frames, not_a_radiograph, not_a_chest_film, lateral, invalid_pixels).
     """
+    refusals = Refusals(accepted)
+    film = _decode(file, min_side_px, refusals)
+    return replace(film, overruled=refusals.overruled) if refusals.overruled else film
+
+
+def _decode(file: RadiographFile, min_side_px: int, refusals: Refusals) -> Radiograph:
     # Each is imported where it is needed: Pillow and pydicom take longer to import than a JPEG
     # takes to be read.
     if looks_like_dicom(file.data):
         from .dicom import decode_dicom
 
-        return decode_dicom(file, min_side_px, any_film=any_film)
+        return decode_dicom(file, min_side_px, refusals)
     if file.data.startswith(b"\xff\xd8\xff"):
         from .jpeg import decode_jpeg
 
-        radiograph = decode_jpeg(file, min_side_px, any_film=any_film)
+        radiograph = decode_jpeg(file, min_side_px, refusals)
         if radiograph is not None:
             return radiograph
     from .image import decode_image
 
-    return decode_image(file, min_side_px, any_film=any_film)
+    return decode_image(file, min_side_px, refusals)
 
 
 def decode_unwindowed(file: RadiographFile, min_side_px: int = 0) -> Unwindowed:
@@ -165,14 +190,14 @@ def decode_unwindowed(file: RadiographFile, min_side_px: int = 0) -> Unwindowed:
         from . import dicom
 
         return dicom.decode_unwindowed(file, min_side_px)
-    film = decode_radiograph(file, min_side_px, any_film=True)
+    film = decode_radiograph(file, min_side_px, ACCEPTABLE)
     window = (0.0, film.white) if film.bits_stored <= 8 else None
     return Unwindowed(film.pixels, film.white, film.full_shape, 1.0, 0.0, window, False)
 
 
-def read_radiograph(path: Path, min_side_px: int = 0) -> Radiograph:
+def read_radiograph(path: Path, min_side_px: int = 0, accepted: Collection[str] = ()) -> Radiograph:
     """Open and decode one file; see open_radiograph and decode_radiograph for the errors."""
-    return decode_radiograph(open_radiograph(path), min_side_px)
+    return decode_radiograph(open_radiograph(path), min_side_px, accepted)
 
 
 def looks_like_dicom(data: bytes) -> bool:
@@ -283,6 +308,7 @@ def finish(
     photometric: str,
     file: RadiographFile,
     full_shape: tuple[int, int] | None = None,
+    header: Header = Header(),
 ) -> Radiograph:
     """Check decoded display values (H, W), 0 black, and make the Radiograph.
 
@@ -303,16 +329,17 @@ def finish(
         file.path,
         file.sha256,
         full_shape or (pixels.shape[0], pixels.shape[1]),
+        header,
     )
 
 
-def refuse_if_coloured(rgb: NDArray[np.uint8]) -> None:
-    """Raises RefusedError (colour) where the channels (H, W, 3) differ by more than a film's."""
+def refuse_if_coloured(rgb: NDArray[np.uint8], refusals: Refusals) -> None:
+    """Refuses (colour) where the channels (H, W, 3) differ by more than a film's."""
     first, second, third = cv2.split(rgb)
     highest = cv2.max(cv2.max(first, second), third)
     lowest = cv2.min(cv2.min(first, second), third)
     if float(np.mean(highest - lowest)) > MAX_COLOUR_SPREAD:
-        raise refuse_colour()
+        refusals.refuse(refuse_colour())
 
 
 class _Quiet:

@@ -6,6 +6,7 @@ how it wants to be treated.
 """
 
 import json
+import math
 import os
 import signal
 import struct
@@ -20,18 +21,19 @@ from .errors import CxrEdgeError, RadiographError
 from .starting import starting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
 
     from .model import Model
     from .radiograph import RadiographFile
     from .reading import Answer
     from .session import Device
+    from .terms import Terms
 
 # What a message starts with. Of any film: OPENED with its sha256; IDENTIFIED, for DICOM where it is
 # wanted; what was asked for; FAILED ends it at any point. Of a film that is to be read: DRAWN with
-# the number of a finding and its PNG; and JUDGED with a float64 of each finding's probability,
-# findings being in the model card's order.
+# the number of a finding and its PNG; and JUDGED with what an Answer has beside its pictures: a
+# float64 of each probability and of the distance, and the accepted codes.
 READY, OPENED, IDENTIFIED, DRAWN, JUDGED, FAILED = (
     *(b"redy", b"open", b"ids_", b"draw", b"judg", b"fail"),
 )
@@ -53,7 +55,7 @@ class Task:
     device: "Device"
     threads: int
     cache: Path | None
-    thresholds: "Mapping[str, float] | None"
+    terms: "Terms"
     draw: bool
     with_identifiers: bool
     memory_bytes: int
@@ -191,18 +193,19 @@ def _read(
     from .reading import judge
 
     file = open_film()
-    radiograph = decode_radiograph(file, min_side_px(model.card.input))
+    radiograph = decode_radiograph(file, min_side_px(model.card.input), task.terms.accepted)
     del file  # as large as its pixels, and not needed beside them
-    _send_answer(answers, judge(radiograph, model, task.thresholds, task.draw), model)
+    _send_answer(answers, judge(radiograph, model, task.terms, task.draw), model)
 
 
 def _send_answer(answers: "Connection", answer: "Answer", model: "Model") -> None:
-    names = model.card.findings
     for overlay in answer.overlays:
-        index = names.index(overlay.finding)
+        index = model.card.findings.index(overlay.finding)
         answers.send_bytes(DRAWN + index.to_bytes(2, "big") + overlay.png)
-    by_name = {finding.name: finding.probability for finding in answer.findings}
-    answers.send_bytes(JUDGED + struct.pack(f"<{len(names)}d", *(by_name[name] for name in names)))
+    distance = math.nan if answer.distance is None else answer.distance
+    numbers = (*answer.probabilities, distance)
+    codes = ",".join(answer.accepted).encode()
+    answers.send_bytes(JUDGED + struct.pack(f"<{len(numbers)}d", *numbers) + codes)
 
 
 def _internal(exc: Exception) -> tuple[str, str, str]:

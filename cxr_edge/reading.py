@@ -4,17 +4,21 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from .errors import RadiographError
-from .interpret import interpret
-from .model import Model
+from .gate import check_header, check_outputs
+from .interpret import probabilities_of, to_findings
+from .model import Model, Outputs
+from .model_card import ModelCard
 from .preprocess import min_side_px, prepare
 from .radiograph import (
     Radiograph,
@@ -25,7 +29,9 @@ from .radiograph import (
     out_of_memory,
     read_radiograph,
 )
-from .result import Finding, Result
+from .refusals import Refusals
+from .result import Finding, Result, reason_for
+from .terms import STANDARD_TERMS, Terms
 from .windows_path import reachable
 
 if TYPE_CHECKING:
@@ -44,9 +50,17 @@ N_AHEAD = 64
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What the model says of a film; overlays: the findings drawn over it, where asked for."""
+    """What the model says of a film.
+
+    findings: on the site's terms. probabilities: the model's own, in the order of its card.
+    distance: see gate.distance; None where the model has no gate. accepted: codes of refusals that
+    the site overrules. overlays: the findings drawn over the film, where asked for.
+    """
 
     findings: tuple[Finding, ...]
+    probabilities: tuple[float, ...]
+    distance: float | None = None
+    accepted: tuple[str, ...] = ()
     overlays: "tuple[Overlay, ...]" = ()
 
 
@@ -65,72 +79,86 @@ class FilmReader(Protocol):
 class _Here:
     """The way of an X-ray in this process."""
 
-    def __init__(self, model: Model, thresholds: Mapping[str, float] | None, draw: bool) -> None:
+    def __init__(self, model: Model, terms: Terms, draw: bool) -> None:
         self.sha256 = ""
         self._model = model
-        self._thresholds = thresholds
+        self._terms = terms
         self._draw = draw
 
     def read(self, path: Path) -> Answer:
         self.sha256 = ""
         file = open_radiograph(path)
         self.sha256 = file.sha256
-        radiograph = decode_radiograph(file, min_side_px(self._model.card.input))
+        side_px = min_side_px(self._model.card.input)
+        radiograph = decode_radiograph(file, side_px, self._terms.accepted)
         del file  # as large as its pixels, and not needed beside them
-        return judge(radiograph, self._model, self._thresholds, self._draw)
+        return judge(radiograph, self._model, self._terms, self._draw)
 
 
-def predict(
-    path: str | Path, model: Model, thresholds: Mapping[str, float] | None = None
-) -> tuple[Finding, ...]:
+def predict(path: str | Path, model: Model, terms: Terms = STANDARD_TERMS) -> tuple[Finding, ...]:
     """The findings of one radiograph, the leading one first.
 
-    thresholds: by finding, in place of the model card's operating points.
     Raises RadiographError where the file cannot be read (UnreadableError) or must not be judged
     (RefusedError).
     """
-    radiograph = read_radiograph(Path(path), min_side_px(model.card.input))
-    return judge(radiograph, model, thresholds).findings
+    radiograph = read_radiograph(Path(path), min_side_px(model.card.input), terms.accepted)
+    return judge(radiograph, model, terms).findings
 
 
 def judge(
-    radiograph: Radiograph,
-    model: Model,
-    thresholds: Mapping[str, float] | None = None,
-    draw: bool = False,
+    radiograph: Radiograph, model: Model, terms: Terms = STANDARD_TERMS, draw: bool = False
 ) -> Answer:
-    """What the model says of a radiograph; draw, thresholds: see predict_result and predict.
+    """What the model says of a radiograph; draw: see predict_result. Raises RefusedError."""
+    refusals = Refusals(terms.accepted, radiograph.overruled)
+    inputs = accept(radiograph, model.card, refusals)
+    outputs = model.answer(inputs, draw)
+    answer = answer_by(outputs, model.card, terms, refusals)
+    if outputs.heatmaps is None:
+        return answer
+    from .heatmap import draw_overlays
+
+    overlays = draw_overlays(
+        radiograph, outputs.logits[0], outputs.heatmaps[0], answer.findings, model.card
+    )
+    return replace(answer, overlays=overlays)
+
+
+def accept(radiograph: Radiograph, card: ModelCard, refusals: Refusals) -> NDArray[np.float32]:
+    """The network's input (1, C, H, W) of a radiograph that its header and its shape let through.
 
     Raises RefusedError.
     """
-    inputs = prepare(radiograph, model.card.input)  # (1, C, H, W)
-    if not draw:
-        logits = model.infer(inputs)[0]  # (K,)
-        return Answer(interpret(logits, model.card, thresholds))
-    from .heatmap import draw_overlays
+    check_header(radiograph.header, card, refusals)
+    return prepare(radiograph, card.input, refusals)
 
-    logits, heatmaps = (arrays[0] for arrays in model.infer_with_heatmaps(inputs))
-    findings = interpret(logits, model.card, thresholds)
-    overlays = draw_overlays(radiograph, logits, heatmaps, findings, model.card)
-    return Answer(findings, overlays)
+
+def answer_by(outputs: Outputs, card: ModelCard, terms: Terms, refusals: Refusals) -> Answer:
+    """What one film's outputs (N = 1) say, without its pictures. Raises RefusedError."""
+    distance = None
+    if card.gate is not None and outputs.conditions is not None and outputs.features is not None:
+        distance = check_outputs(outputs.conditions[0], outputs.features[0], card.gate, refusals)
+    probabilities = probabilities_of(outputs.logits[0], card)
+    findings = to_findings(probabilities, card, terms)
+    return Answer(findings, probabilities, distance, refusals.overruled)
 
 
 def predict_result(
-    path: Path, model: Model, thresholds: Mapping[str, float] | None = None, draw: bool = False
+    path: Path, model: Model, terms: Terms = STANDARD_TERMS, draw: bool = False
 ) -> Result:
     """Like `predict`, with a radiograph that cannot be read or judged as a Result, not an error.
 
     draw: with the findings drawn over the film.
     """
-    return result_by(_Here(model, thresholds, draw), path, model)
+    return result_by(_Here(model, terms, draw), path, model)
 
 
 def result_by(reader: FilmReader, path: Path, model: Model) -> Result:
     """The Result of a film that `reader` reads by `model`."""
     started = time.perf_counter()
-    status, reason, answer = "ok", "", Answer(())
+    status, reason, answer = "ok", "", Answer((), ())
     try:
         answer = reader.read(path)
+        reason = reason_for(answer.accepted)
     except RadiographError as exc:
         status, reason = exc.status, str(exc)
     # A film so large that this machine cannot hold it fails alone; the next one goes on.
@@ -150,15 +178,16 @@ def result_by(reader: FilmReader, path: Path, model: Model) -> Result:
         processed_at=datetime.now(UTC),
         sha256=reader.sha256,
         overlays=answer.overlays,
+        distance=answer.distance,
     )
 
 
 def predict_contained(
-    path: Path, model: Model, thresholds: Mapping[str, float] | None = None, draw: bool = False
+    path: Path, model: Model, terms: Terms = STANDARD_TERMS, draw: bool = False
 ) -> Result:
     """Like `predict_result`, with a Result even where this program itself has a fault."""
     try:
-        return predict_result(path, model, thresholds, draw)
+        return predict_result(path, model, terms, draw)
     # The one broad except: whatever one film does, the next one is read.
     except Exception as exc:
         logger.exception("%s", path)
@@ -184,7 +213,7 @@ def internal_error(path: Path, model: Model, exc: Exception) -> Result:
 def read_results(
     paths: Iterable[Path],
     model: Model,
-    thresholds: Mapping[str, float] | None = None,
+    terms: Terms = STANDARD_TERMS,
     n_workers: int = 1,
     draw: bool = False,
 ) -> Iterator[Result]:
@@ -197,7 +226,7 @@ def read_results(
     """
     if n_workers < 2:
         for path in paths:
-            yield predict_contained(path, model, thresholds, draw)
+            yield predict_contained(path, model, terms, draw)
         return
     from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -208,7 +237,7 @@ def read_results(
     ahead: deque[Future[Result]] = deque()
     try:
         for path in paths:
-            ahead.append(pool.submit(predict_contained, path, model, thresholds, draw))
+            ahead.append(pool.submit(predict_contained, path, model, terms, draw))
             # Results are small, but for pictures.
             if len(ahead) >= n_workers * (2 if draw else N_AHEAD):
                 yield ahead.popleft().result()

@@ -28,9 +28,11 @@ COLUMNS = (
     "probability",
     "score",
     "positive",
+    "answer",
     "all_findings",
     "model",
     "model_sha256",
+    "site_profile",
     "provider",
     "duration_ms",
     "processed_at",
@@ -88,6 +90,7 @@ def to_row(result: "Result", dialect: Dialect = STANDARD) -> dict[str, str]:
         reason=result.reason,
         model=result.model,
         model_sha256=result.model_sha256,
+        site_profile=result.profile,
         provider=result.provider,
         duration_ms=number(result.duration_ms, 1),
         processed_at=result.processed_at.isoformat(timespec="seconds"),
@@ -100,13 +103,15 @@ def to_row(result: "Result", dialect: Dialect = STANDARD) -> dict[str, str]:
             probability=number(leading.probability, 6),
             score=str(leading.score),
             positive=str(leading.positive).lower(),
+            answer=leading.answer,
             all_findings="; ".join(f"{f.name}={number(f.probability, 6)}" for f in result.findings),
         )
     return {name: defuse(cell) for name, cell in row.items()}
 
 
 def to_json(result: "Result") -> dict[str, Any]:
-    """The same facts with JSON's types, and every finding with its threshold."""
+    """The same facts with JSON's types, every finding with its threshold, and the film's distance
+    from those that the model learned from."""
     leading = result.findings[0] if result.findings else None
     return {
         "file": str(result.source),
@@ -116,17 +121,24 @@ def to_json(result: "Result") -> dict[str, Any]:
         "probability": leading and leading.probability,
         "score": leading and leading.score,
         "positive": leading and leading.positive,
+        "answer": leading and leading.answer,
         "all_findings": [
             {
                 "finding": finding.name,
                 "probability": finding.probability,
                 "threshold": finding.threshold,
                 "positive": finding.positive,
+                "unsure_from": finding.unsure_from,
+                "unsure_below": finding.unsure_below,
+                "answer": finding.answer,
             }
             for finding in result.findings
         ],
+        "distance": result.distance and round(result.distance, 4),
+        "accepted": list(result.accepted),
         "model": result.model,
         "model_sha256": result.model_sha256,
+        "site_profile": result.profile,
         "provider": result.provider,
         "duration_ms": round(result.duration_ms, 1),
         "processed_at": result.processed_at.isoformat(timespec="seconds"),

@@ -14,6 +14,7 @@ from .ledger import Ledger, Prediction
 from .model import Model
 from .record import DIALECTS
 from .result import HEALING_CODES, Result
+from .terms import Terms
 from .watch.readers import Readers, Reading
 from .watch.scan import look_of
 from .watch.settle import Look
@@ -84,13 +85,13 @@ def _find(ledger: Ledger, prediction: Prediction) -> tuple[Path | None, bool]:
 
 @contextmanager
 def readers_for(
-    model: Model, threshold: dict[str, float] | None, n_workers: int
+    model: Model, terms: Terms, n_workers: int
 ) -> Iterator[tuple[Readers, threading.Event]]:
     """Readers, and what is set whenever they have finished a film."""
     wake = threading.Event()
     readers = Readers(
         model,
-        threshold,
+        terms,
         n_workers,
         Limits(),
         draw=False,

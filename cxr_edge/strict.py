@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 _T = TypeVar("_T")
@@ -44,6 +45,8 @@ def _typed(hint: Any, value: Any, name: str) -> Any:
     Raises TypeError that names the key.
     """
     origin, args = get_origin(hint), get_args(hint)
+    if origin is UnionType and args[1:] == (NoneType,) and args[0] is not Path:
+        return None if value is None else _typed(args[0], value, name)
     if is_dataclass(hint) and isinstance(hint, type):
         return from_data(hint, value, name)
     if origin is tuple and isinstance(value, list):

@@ -12,6 +12,7 @@ NOT_FOR_DIAGNOSIS = Message("Not for diagnostic use: a trained person must read 
 OUTCOMES = {
     "positive": Message("positive"),
     "negative": Message("negative"),
+    "unsure": Message("unsure"),
     "refused": Message("refused"),
     "failed": Message("failed"),
 }
@@ -28,6 +29,7 @@ LANGUAGES = {"en": "English", "es": "Español", "fr": "Français", "pt": "Portug
 
 # What a code at the start of `reason` means, whatever else the reason says.
 REASONS = {
+    "age": Message("The patient's age is outside what the model is for. Have a person read it."),
     "blank": Message("The image is blank or nearly so. Check the exposure and the export."),
     "colour": Message("The image is in colour; a radiograph is greyscale. Export it again."),
     "corrupt": Message("The image is damaged or cut short. Copy the file again."),
@@ -35,23 +37,47 @@ REASONS = {
     "file_too_large": Message("The file is too large. Export the radiograph again."),
     "internal_error": Message("A fault of this program. Please report it."),
     "invalid_pixels": Message("Some pixels are not numbers. Export the radiograph again."),
+    "inverted": Message("Black and white are exchanged. Export it again with white bones."),
     "io_error": Message("The file could not be read. Check the disk, and copy the file again."),
     "lateral": Message("This is a lateral view. Send the frontal view (PA or AP)."),
+    "lungs_cut_off": Message("Parts of the lungs are cut off. Export the whole radiograph."),
+    "mirrored": Message("Left and right are exchanged. Export it again, not mirrored."),
     "missing": Message("There is no such file. Check the path, and whether the disk is connected."),
     "no_permission": Message("You may not open this file. Ask for the right to read it."),
     "no_reader": Message("Reading could not begin. Check free memory and the virus scanner."),
+    "not_a_chest_film": Message(
+        "This does not look like a chest radiograph. Send a frontal one (PA or AP)."
+    ),
     "not_a_file": Message("This is a folder or a device that cannot be read."),
     "not_a_radiograph": Message("This is not a radiograph. Send chest radiographs only."),
     "odd_shape": Message("This cannot be a whole chest radiograph. Export the whole one."),
     "out_of_memory": Message("This PC has too little memory for the file. Close other programs."),
+    "overexposed": Message(
+        "The lungs are burnt out. Check the exposure, and export or take it again."
+    ),
+    "photographed": Message(
+        "This looks like a photograph of a screen. Export the radiograph itself."
+    ),
     "reader_crashed": Message("Reading this image failed. Export the radiograph again."),
+    "rotated_180": Message("The film stands upside down. Turn it upright and export it again."),
+    "rotated_270": Message(
+        "The film lies turned counter-clockwise. Turn it upright and export it again."
+    ),
+    "rotated_90": Message("The film lies turned clockwise. Turn it upright and export it again."),
     "several_frames": Message("The file holds several images. Export one radiograph per file."),
     "stalled": Message("The disk or share does not answer. It is tried again."),
     "stopped": Message("The reading was ended from outside. It is read again."),
     "too_many_pixels": Message("The image is too large. Export the radiograph again."),
     "too_small": Message("The image is too small. Export it at full size, not as a thumbnail."),
     "took_too_long": Message("Reading took too long. Export the radiograph again."),
+    "underexposed": Message(
+        "The film is too dark or too noisy. Check the exposure, and export or take it again."
+    ),
+    "unlike_training": Message(
+        "This film is unlike all that the model learned from. Have a person read it."
+    ),
     "unsupported_format": Message("This kind of file is not read here. Export JPEG, PNG or DICOM."),
+    "view": Message("The model is not for this view. Send the frontal view (PA or AP)."),
 }
 
 # What a page says for the codes of problems (web/problems.py) that its scripts may meet.
@@ -116,7 +142,10 @@ def finding_told(name: str) -> str:
 
 def reason_told(result: "Result") -> str:
     """Why there is no answer: the code and what it means, or in English the whole reason, which
-    tells more."""
+    tells more. Of an answer: which refusals the site overrules."""
+    if result.accepted:
+        told_of = _("read although it would be refused: {codes}")
+        return told_of.format(codes=", ".join(result.accepted))
     meaning = REASONS.get(result.code, "")
     meant = told(meaning)
     return result.reason if meant == meaning else f"{result.code}: {meant}"

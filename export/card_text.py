@@ -20,6 +20,7 @@ class CardText:
     version: str
     intended_use: str
     age_range_years: tuple[float, float]
+    views: tuple[str, ...]
     licence: str
     training_data: DataText
 
@@ -31,7 +32,10 @@ def read_card_text(path: Path) -> CardText:
         low, high = data.pop("age_range_years")
         training_data = DataText(**data.pop("training_data"))
         return CardText(
-            age_range_years=(float(low), float(high)), training_data=training_data, **data
+            age_range_years=(float(low), float(high)),
+            views=tuple(data.pop("views")),
+            training_data=training_data,
+            **data,
         )
     except (OSError, ValueError, TypeError, KeyError) as exc:
         raise ExportError(

@@ -61,7 +61,11 @@ def make_card(
         figures=(),
         intended_use=text.intended_use,
         age_range_years=text.age_range_years,
+        views=text.views,
         licence=text.licence,
+        gate=None,
+        unsure=(),
+        reference=None,
     )
 
 

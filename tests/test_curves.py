@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from cxr_edge.errors import ModelError
-from cxr_edge.evidence import N_SCORE_BINS, Evidence, FindingEvidence, RocPoint, load_evidence
-from cxr_edge.model_card import NO_FINDING, SIGMOID
+from cxr_edge.evidence import Evidence, FindingEvidence, RocPoint, load_evidence
+from cxr_edge.model_card import N_SCORE_BINS, NO_FINDING, SIGMOID
 from cxr_edge.model_file import read_model_file
 from tests.conftest import make_film
 from tests.tiny_model import golden_text, write_drifting_model, write_tiny_model

@@ -241,13 +241,18 @@ def test_a_film_that_needs_too_much_memory_ends_alone(tmp_path, what):
 
 SHAPE = (1, SPEC.channels, SPEC.height_px, SPEC.width_px)
 PROPER = OPENED + 64 * b"0"
+BESIDE = {"header": {"age_years": 3.5, "view": "AP", "orientation": "LF"}, "overruled": []}
 
 
 def prepared(
-    height: int = 96, width: int = 80, inputs: np.ndarray | None = None, more: bytes = b""
+    height: int = 96,
+    width: int = 80,
+    inputs: np.ndarray | None = None,
+    beside: bytes | None = None,
 ) -> bytes:
     inputs = np.zeros(SHAPE, np.float32) if inputs is None else inputs
-    return PREPARED + PREPARED_HEAD.pack(height, width) + inputs.tobytes() + more
+    beside = json.dumps(BESIDE).encode() if beside is None else beside
+    return PREPARED + PREPARED_HEAD.pack(height, width) + inputs.tobytes() + beside
 
 
 def with_one(value: float) -> np.ndarray:
@@ -273,7 +278,11 @@ NONSENSE = {
         [PROPER, PROPER],
         [PROPER, PREPARED],
         [PROPER, prepared()[:-1]],
-        [PROPER, prepared(more=b"\0")],
+        [PROPER, prepared(beside=b"")],
+        [PROPER, prepared(beside=b"{}")],
+        [PROPER, prepared(beside=json.dumps(BESIDE).encode() + b"\0")],
+        [PROPER, prepared(beside=json.dumps(BESIDE | {"overruled": ["age"]}).encode())],
+        [PROPER, prepared(beside=json.dumps(BESIDE | {"header": {"age_years": "x"}}).encode())],
         [PROPER, prepared(inputs=np.zeros(SHAPE, np.float64))],
         [PROPER, prepared(inputs=with_one(NAN))],
         [PROPER, prepared(inputs=with_one(INF))],

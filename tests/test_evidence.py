@@ -10,7 +10,6 @@ import pytest
 
 from cxr_edge.errors import ModelError
 from cxr_edge.evidence import (
-    N_SCORE_BINS,
     SCHEMA_VERSION,
     BandPoint,
     Evidence,
@@ -22,6 +21,7 @@ from cxr_edge.evidence import (
     evidence_path,
     load_evidence,
 )
+from cxr_edge.model_card import N_SCORE_BINS
 from cxr_edge.model_file import MODELS_FOLDER, read_model_file
 from cxr_edge.store import Store
 from tests.tiny_model import write_drifting_model, write_tiny_model

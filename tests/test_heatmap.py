@@ -183,7 +183,8 @@ def test_findings_that_exclude_each_other_are_weighed_against_each_other():
 
 def test_a_model_gives_heatmaps_whose_mean_and_bias_are_the_logit(drawing_model, tiny_model):
     films = np.random.default_rng(0).random((3, 1, 32, 32)).astype(np.float32)
-    logits, heatmaps = drawing_model.infer_with_heatmaps(films)
+    outputs = drawing_model.answer(films, heatmaps=True)
+    logits, heatmaps = outputs.logits, outputs.heatmaps
     assert heatmaps.shape == (3, 1, 4, 4)
     np.testing.assert_allclose(heatmaps.mean((2, 3)) - 5, logits, atol=1e-3)
     np.testing.assert_array_equal(logits, drawing_model.infer(films))

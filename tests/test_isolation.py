@@ -364,12 +364,14 @@ def test_a_process_that_cannot_be_started_is_no_fault_of_the_film(reader, tmp_pa
 
 
 PROPER = OPENED + 64 * b"0"
-JUDGES = JUDGED + struct.pack("<d", 0.5)
+NAN = float("nan")
+JUDGES = JUDGED + struct.pack("<dd", 0.5, NAN)  # a model without a gate tells no distance
 DRAWS = DRAWN + b"\0\0" + isolation._PNG
 
 
-def judges(*probabilities: float) -> bytes:
-    return JUDGED + struct.pack(f"<{len(probabilities)}d", *probabilities)
+def judges(*probabilities: float, distance: float = NAN, codes: bytes = b"") -> bytes:
+    numbers = (*probabilities, distance)
+    return JUDGED + struct.pack(f"<{len(numbers)}d", *numbers) + codes
 
 
 @pytest.mark.parametrize(
@@ -384,7 +386,10 @@ def judges(*probabilities: float) -> bytes:
         [PROPER, judges(0.5, 0.5)],
         [PROPER, judges(-0.1)],
         [PROPER, judges(1.1)],
-        [PROPER, judges(float("nan"))],
+        [PROPER, judges(NAN)],
+        [PROPER, judges(0.5, distance=1.0)],
+        [PROPER, judges(0.5, codes=b"age")],
+        [PROPER, judges(0.5, codes=b"\xff")],
         [PROPER, JUDGES[:-1]],
         [PROPER, bytes(10_000_000)],
         [FAILED + b"{"],

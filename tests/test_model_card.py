@@ -37,6 +37,10 @@ CARD = ModelCard(
     figures=(Figure("AUROC", 0.97, 0.95, 0.99, 624, "test"),),
     intended_use="Tests.",
     age_range_years=(1.0, 5.5),
+    views=("PA", "AP"),
+    gate=None,
+    unsure=(),
+    reference=None,
     licence="MIT",
 )
 DATA: dict[str, Any] = json.loads(CARD.to_json())

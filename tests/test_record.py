@@ -3,6 +3,7 @@
 import csv
 import errno
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from cxr_edge.record import (
     to_json,
     to_row,
 )
-from cxr_edge.result import Finding, Result
+from cxr_edge.result import Finding, Result, reason_for
 
 FINDINGS = (Finding("pneumonia", 0.876543, 0.5), Finding("effusion", 0.1, 0.4))
 
@@ -47,8 +48,8 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_the_header_is_the_promised_one(tmp_path):
     CsvRecord(tmp_path / "r.csv")
     assert (tmp_path / "r.csv").read_text() == (
-        "file,status,reason,finding,probability,score,positive,all_findings,"
-        "model,model_sha256,provider,duration_ms,processed_at,sha256\n"
+        "file,status,reason,finding,probability,score,positive,answer,all_findings,"
+        "model,model_sha256,site_profile,provider,duration_ms,processed_at,sha256\n"
     )
 
 
@@ -64,9 +65,11 @@ def test_a_row_says_everything(tmp_path):
         "probability": "0.876543",
         "score": "88",
         "positive": "true",
+        "answer": "positive",
         "all_findings": "pneumonia=0.876543; effusion=0.100000",
         "model": "tiny 1",
         "model_sha256": "b" * 64,
+        "site_profile": "",
         "provider": "CPUExecutionProvider",
         "duration_ms": "12.3",
         "processed_at": "2026-01-02T03:04:05+00:00",
@@ -299,8 +302,31 @@ def test_json_keeps_types_and_every_threshold():
         "probability": 0.1,
         "threshold": 0.4,
         "positive": False,
+        "unsure_from": None,
+        "unsure_below": None,
+        "answer": "negative",
     }
-    assert set(data) == set(COLUMNS)
+    assert set(data) == {*COLUMNS, "distance", "accepted"}
+
+
+def test_an_answer_within_the_band_is_unsure_and_keeps_its_side():
+    found = (Finding("pneumonia", 0.3, 0.2, 0.1, 0.4),)
+    row = to_row(result(findings=found))
+    assert (row["positive"], row["answer"]) == ("true", "unsure")
+    data = to_json(result(findings=found))["all_findings"][0]
+    assert (data["unsure_from"], data["unsure_below"], data["answer"]) == (0.1, 0.4, "unsure")
+    # The band begins with its lower end and ends before its upper one.
+    assert [Finding("p", p, 0.2, 0.1, 0.4).answer for p in (0.0999, 0.1, 0.3999, 0.4)] == [
+        *("negative", "unsure", "unsure", "positive")
+    ]
+
+
+def test_the_row_of_an_answer_names_the_refusals_that_the_site_overrules():
+    accepted = replace(result(), reason=reason_for(("age", "lateral")))
+    assert to_row(accepted)["reason"] == "accepted: age, lateral"
+    assert to_json(accepted)["accepted"] == ["age", "lateral"]
+    assert accepted.code == "accepted"
+    assert result().accepted == result(findings=()).accepted == ()
 
 
 def test_no_finding_stands_in_the_row_and_is_not_positive():

@@ -52,7 +52,11 @@ def tiny_card(findings: tuple[str, ...] = ("pneumonia",)) -> ModelCard:
         figures=(),
         intended_use="tests",
         age_range_years=(0.0, 120.0),
+        views=("PA", "AP"),
         licence="Apache-2.0",
+        gate=None,
+        unsure=(),
+        reference=None,
     )
 
 

@@ -1,11 +1,13 @@
 """What several commands share: their options, and how they find a model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ..refusals import ACCEPTABLE
+from ..terms import Terms
 from ..words import NOT_FOR_DIAGNOSIS as NOT_FOR_DIAGNOSIS
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ Exit codes:
   6  the results cannot be written
   7  another watcher reads the folder
   8  a file of cxr-edge itself is missing or damaged
+  9  the site profile cannot be used
 """
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -46,13 +49,23 @@ json_option = click.option(
 _threshold_option = click.option(
     "--threshold",
     type=click.FloatRange(0, 1, min_open=True),
-    help="Positive from this probability on, in place of the model's operating point.",
+    help="Positive from this probability on, in place of the model's operating point; nothing is "
+    "unsure then.",
+)
+_accept_option = click.option(
+    "--accept",
+    "accepted",
+    multiple=True,
+    type=click.Choice(sorted(ACCEPTABLE)),
+    metavar="CODE",
+    help="Give an answer although the film would be refused with this code, and say so in its row; "
+    f"may be given several times. One of: {', '.join(sorted(ACCEPTABLE))}.",
 )
 
 
 def reading_options(command: _F) -> _F:
-    """The options of the commands that read radiographs: model, device, threshold."""
-    return model_option(device_option(_threshold_option(command)))
+    """The options of the commands that read radiographs: model, device, threshold, accepted."""
+    return model_option(device_option(_threshold_option(_accept_option(command))))
 
 
 def csv_option(**more: Any) -> Callable[[_F], _F]:
@@ -134,5 +147,7 @@ def ledger_in_use(given: Path | None) -> Path:
         return of_service
 
 
-def for_all_findings(model: "Model", threshold: float | None) -> dict[str, float] | None:
-    return None if threshold is None else dict.fromkeys(model.card.findings, threshold)
+def terms_for(model: "Model", threshold: float | None, accepted: Iterable[str]) -> Terms:
+    """threshold: for all findings, where it is given."""
+    thresholds = None if threshold is None else dict.fromkeys(model.card.findings, threshold)
+    return Terms(thresholds, frozenset(accepted))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..language import _, told
+from ..result import OUTCOMES
 from ..starting import starting
 from .options import (
     EXIT_CODES,
@@ -15,9 +16,9 @@ from .options import (
     chosen_model,
     csv_option,
     dialect_option,
-    for_all_findings,
     json_option,
     reading_options,
+    terms_for,
 )
 from .shown import as_json_array, as_nothing, as_table, outcome
 
@@ -69,6 +70,7 @@ def command(
     model: str | None,
     device: Any,
     threshold: float | None,
+    accepted: tuple[str, ...],
 ) -> None:
     """Read radiographs: files, folders and patterns.
 
@@ -91,10 +93,10 @@ def command(
         loaded, n_workers = _batching(loaded, len(films), n_workers)
     n_workers = min(n_workers or n_cores(), len(films))
     card = loaded.card
-    thresholds = for_all_findings(loaded, threshold)
+    terms = terms_for(loaded, threshold, accepted)
 
-    results = read_results(films, loaded, thresholds, n_workers, heatmaps is not None)
-    counts = dict.fromkeys(("positive", "negative", "refused", "failed"), 0)
+    results = read_results(films, loaded, terms, n_workers, heatmaps is not None)
+    counts = dict.fromkeys(OUTCOMES, 0)
     shown = as_json_array if as_json else as_nothing if record else as_table(films, card.findings)
     quiet = as_json or record is not None
     with _progress(len(films)) if quiet else nullcontext() as bar:
@@ -107,8 +109,8 @@ def command(
             if bar:
                 bar.update(1)
     summary = _(
-        "{n} radiographs: {positive} positive, {negative} negative, {refused} refused, "
-        "{failed} failed."
+        "{n} radiographs: {positive} positive, {negative} negative, {unsure} unsure, "
+        "{refused} refused, {failed} failed."
     ).format(n=len(films), **counts)
     by = _("{model} on {provider}, meant for {use}.").format(
         model=card.label, provider=loaded.provider, use=_(card.intended_use)

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..result import OUTCOMES
 from ..starting import starting
+from ..terms import Terms
 from .options import (
     EXIT_CODES,
     NOT_FOR_DIAGNOSIS,
     chosen_model,
-    for_all_findings,
     ledger_option,
     reading_options,
     selection_options,
+    terms_for,
 )
 from .shown import outcome
 
@@ -60,6 +62,7 @@ def command(
     model: str | None,
     device: Any,
     threshold: float | None,
+    accepted: tuple[str, ...],
 ) -> None:
     """Read films of the ledger again, by a new model.
 
@@ -87,7 +90,7 @@ def command(
     click.echo(_described(planned, loaded), err=True)
     if dry_run:
         return
-    exit_code = _reprocess(path, planned, loaded, for_all_findings(loaded, threshold), n_workers)
+    exit_code = _reprocess(path, planned, loaded, terms_for(loaded, threshold, accepted), n_workers)
     sys.exit(exit_code)
 
 
@@ -95,7 +98,7 @@ def _reprocess(
     path: Path,
     planned: "Plan",
     model: "Model",
-    thresholds: dict[str, float] | None,
+    terms: Terms,
     n_workers: int | None,
 ) -> int:
     """Returns the exit code. Raises RecordError."""
@@ -104,7 +107,7 @@ def _reprocess(
     from ..rereading import fill_views, readers_for, reread
     from ..watch.readers import n_workers_for
 
-    counts = dict.fromkeys(("positive", "negative", "refused", "failed"), 0)
+    counts = dict.fromkeys(OUTCOMES, 0)
 
     def done(result: "Result | None") -> None:
         if result is not None:
@@ -115,7 +118,7 @@ def _reprocess(
     with Ledger(path) as ledger:
         try:
             with (
-                readers_for(model, thresholds, n_workers) as (readers, wake),
+                readers_for(model, terms, n_workers) as (readers, wake),
                 click.progressbar(
                     length=len(planned.films), label="Reading", file=sys.stderr
                 ) as bar,

@@ -18,15 +18,16 @@ import click
 from ..errors import SettingsError
 from ..language import Message, _, language, told, why
 from ..own_window import Window
+from ..refusals import ACCEPTABLE
 from .options import (
     NOT_FOR_DIAGNOSIS,
     chosen_model,
     csv_option,
     dialect_option,
-    for_all_findings,
     ledger_in_use,
     ledger_in_use_option,
     reading_options,
+    terms_for,
 )
 
 if TYPE_CHECKING:
@@ -257,7 +258,12 @@ def _settings(
         folder.resolve(),
         ledger=ledger_path,
         csv=CsvSettings(csv_path and csv_path.absolute(), csv_dialect or "standard"),
-        model=ModelSettings(options["model"] or "", options["device"], options["threshold"] or 0.0),
+        model=ModelSettings(
+            options["model"] or "",
+            options["device"],
+            options["threshold"] or 0.0,
+            accept=options["accepted"],
+        ),
         workers=WorkerSettings(options["n_workers"] or 0),
         privacy=PrivacySettings(identifiers=options["identifiers"]),
     )
@@ -357,9 +363,14 @@ def _serving(
     n_workers = options["n_workers"] or n_workers_for(model)
     keeps_identifiers = options["identifiers"] != "none"
 
-    def decoders(n: int) -> Decoders:
+    terms = terms_for(model, options["threshold"], options["accepted"])
+
+    def decoders(n: int, accepted: frozenset[str]) -> Decoders:
         some = Decoders(
-            lambda: IsolatedDecoder(model.card.input, with_identifiers=keeps_identifiers), n
+            lambda: IsolatedDecoder(
+                model.card.input, accepted=accepted, with_identifiers=keeps_identifiers
+            ),
+            n,
         )
         some.start()
         return some
@@ -372,13 +383,13 @@ def _serving(
     tempfile.tempdir = str(uploads.incoming)
     queue = ReadingQueue(
         model,
-        for_all_findings(model, options["threshold"]),
-        decoders(n_workers),
+        terms,
+        decoders(n_workers, terms.accepted),
         n_workers,
         options["n_places"],
     )
     stack.callback(queue.close)
-    pictures = Pictures(ledger_path, model, decoders(_N_SHOWING))
+    pictures = Pictures(ledger_path, model, decoders(_N_SHOWING, ACCEPTABLE))
     stack.callback(pictures.close)
     return Serving(
         ledger_path,

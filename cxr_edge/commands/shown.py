@@ -15,10 +15,8 @@ if TYPE_CHECKING:
 
 
 def outcome(result: "Result") -> str:
-    """positive, negative, refused or failed."""
-    if not result.findings:
-        return result.status
-    return "positive" if result.findings[0].positive else "negative"
+    """positive, negative, unsure, refused or failed."""
+    return result.findings[0].answer if result.findings else result.status
 
 
 def described(result: "Result") -> str:

@@ -220,8 +220,8 @@ def _page(folder: "Folder", found: "list[Trouble]", now: datetime, names: bool) 
         unwritten = _("{n} films read, not yet in the CSV or put away")
         rows.append((_("unwritten"), unwritten.format(n=folder.n_read)))
     today = _(
-        "{positive} positive, {negative} negative, {refused} refused, {failed} failed; "
-        "{n_copies} copies"
+        "{positive} positive, {negative} negative, {unsure} unsure, {refused} refused, "
+        "{failed} failed; {n_copies} copies"
     )
     counts = dict.fromkeys(OUTCOMES, 0) | dict(folder.today)
     rows.append((_("today"), today.format(**counts, n_copies=folder.n_copies)))

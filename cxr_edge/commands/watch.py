@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..language import Message, _, told
+from ..terms import Terms
 from .options import (
     EXIT_CODES,
     NOT_FOR_DIAGNOSIS,
@@ -256,7 +257,7 @@ def run(
         )
         readers = Readers(
             model,
-            _thresholds(settings, model),
+            _terms(settings, model),
             n_workers,
             Limits(settings.workers.film_s, settings.workers.memory_mb * 1024**2),
             draw=heatmaps is not None,
@@ -346,7 +347,10 @@ def _overridden(settings: "Settings", options: dict[str, Any]) -> "Settings":
             **paths(path="csv_path"),
             **some(dialect="csv_dialect", rotate="csv_rotate"),
         ),
-        model=replace(settings.model, **some(name="model", threshold="threshold", device="device")),
+        model=replace(
+            settings.model,
+            **some(name="model", threshold="threshold", device="device", accept="accepted"),
+        ),
         workers=replace(settings.workers, **some(count="n_workers")),
         heatmaps=replace(settings.heatmaps, **paths(folder="heatmap_path")),
         after=replace(
@@ -361,7 +365,7 @@ def _overridden(settings: "Settings", options: dict[str, Any]) -> "Settings":
     )
 
 
-def _thresholds(settings: "Settings", model: "Model") -> dict[str, float] | None:
+def _terms(settings: "Settings", model: "Model") -> Terms:
     from ..errors import SettingsError
 
     thresholds = dict(settings.model.thresholds)
@@ -371,8 +375,8 @@ def _thresholds(settings: "Settings", model: "Model") -> dict[str, float] | None
             f"It knows {', '.join(model.card.findings)}.",
         )
     if settings.model.threshold:
-        return dict.fromkeys(model.card.findings, settings.model.threshold) | thresholds
-    return thresholds or None
+        thresholds = dict.fromkeys(model.card.findings, settings.model.threshold) | thresholds
+    return Terms(thresholds or None, frozenset(settings.model.accept))
 
 
 def _disguise(

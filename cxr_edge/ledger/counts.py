@@ -19,6 +19,7 @@ class Day:
     date: date
     positive: int
     negative: int
+    unsure: int
     refused: int
     failed: int
 
@@ -73,6 +74,7 @@ class Counts(Database):
                 *self.one(
                     "SELECT count(*) FILTER (WHERE outcome = 'positive'), "
                     "count(*) FILTER (WHERE outcome = 'negative'), "
+                    "count(*) FILTER (WHERE outcome = 'unsure'), "
                     "count(*) FILTER (WHERE outcome = 'refused'), "
                     "count(*) FILTER (WHERE outcome = 'failed') FROM judged "
                     "WHERE finding = '' AND processed_at >= ? AND processed_at < ?",

@@ -290,15 +290,19 @@ class Files(Database):
     def _insert(
         self, folder_id: int, file_id: int, result: Result, identifiers: Identifiers
     ) -> int:
-        findings = [[f.name, f.probability, f.threshold] for f in result.findings]
+        findings = [
+            [f.name, f.probability, f.threshold, f.unsure_from, f.unsure_below]
+            for f in result.findings
+        ]
         row = self.one(
             "INSERT INTO predictions (folder_id, file_id, source, sha256, status, code, reason, "
             "findings, model, model_sha256, provider, version, duration_ms, processed_at, patient, "
-            "study, instance) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-            "RETURNING id",
+            "study, instance, distance, profile) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
             *(folder_id, file_id, os.fsencode(result.source), result.sha256, result.status),
             *(result.code, utf8(result.reason), json.dumps(findings), result.model),
             *(result.model_sha256, result.provider, __version__, result.duration_ms),
             *(iso(result.processed_at), *map(utf8, vars(identifiers).values())),
+            *(result.distance, result.profile),
         )
         return int(row[0])

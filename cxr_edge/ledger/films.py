@@ -17,7 +17,8 @@ MAX_TEXT_LENGTH = 1000
 _OUTCOMES = {
     "positive": (("positive",), "rank >= 1"),
     "negative": (("negative",), "rank BETWEEN 0 AND 1"),
-    "ok": (("positive", "negative"), "rank >= 0"),
+    "unsure": (("unsure",), "rank >= 0"),
+    "ok": (("positive", "negative", "unsure"), "rank >= 0"),
     "refused": (("refused",), "rank < 0"),
     "failed": (("failed",), "rank < 0"),
 }
@@ -30,13 +31,13 @@ _MICROSECOND = timedelta(microseconds=1)
 class Wanted:
     """Which films a worklist shows: those that fit everything that is given.
 
-    finding: that is positive. status: "positive" or "negative" (its leading finding), "ok" (either
-    of them), "refused" or "failed". until: read before that time. text: part of the film's name
-    below its folder or of its patient's identifier, in capitals or not. verdict: "none", "agree",
-    "disagree" or "unsure": what was said last of `finding`, or, where that is not given, of any
-    finding or of the whole film. by_score: the highest probability of `finding` first, or, where
-    that is not given, positive films first, and then the highest probability of the leading
-    finding; otherwise the newest first.
+    finding: that is positive. status: "positive", "negative" or "unsure" (its leading finding),
+    "ok" (any of them), "refused" or "failed". until: read before that time. text: part of the
+    film's name below its folder or of its patient's identifier, in capitals or not. verdict:
+    "none", "agree", "disagree" or "unsure": what was said last of `finding`, or, where that is not
+    given, of any finding or of the whole film. by_score: the highest probability of `finding`
+    first, or, where that is not given, positive films first, and then the highest probability of
+    the leading finding; otherwise the newest first.
     """
 
     finding: str = ""

@@ -41,7 +41,7 @@ class Bearer:
 COLUMNS = (
     "predictions.id, folders.path, file_id, source, status, reason, findings, predictions.model, "
     "model_sha256, provider, duration_ms, predictions.processed_at, sha256, version, patient, "
-    "study, instance"
+    "study, instance, distance, profile"
 )
 PREDICTIONS = f"SELECT {COLUMNS} FROM predictions JOIN folders ON folders.id = folder_id"
 
@@ -151,6 +151,8 @@ def prediction_of(row: Sequence[Any]) -> Prediction:
         duration_ms=row[10],
         processed_at=datetime.fromisoformat(row[11]),
         sha256=row[12],
+        distance=row[17],
+        profile=row[18],
     )
     return Prediction(
         row[0], Path(os.fsdecode(row[1])), row[2], result, row[13], Identifiers(*row[14:17])

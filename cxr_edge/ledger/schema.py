@@ -192,6 +192,48 @@ MIGRATIONS = (
         WHERE rank IS NOT NULL;
     CREATE INDEX predictions_by_patient ON predictions (patient, processed_at) WHERE patient != '';
     """,
+    # Films of before have no band: their outcomes stay. A program of before that records one now
+    # gives it none either.
+    """
+    ALTER TABLE predictions ADD COLUMN distance REAL;  -- gate.distance; NULL: not known
+    ALTER TABLE predictions ADD COLUMN profile TEXT NOT NULL DEFAULT '';
+    DROP VIEW said_findings;
+    CREATE VIEW said_findings AS           -- place: 0 for the leading one
+        SELECT predictions.id AS prediction_id, key AS place,
+            json_extract(value, '$[0]') AS finding, json_extract(value, '$[1]') AS probability,
+            json_extract(value, '$[2]') AS threshold,
+            json_extract(value, '$[3]') AS unsure_from, json_extract(value, '$[4]') AS unsure_below
+        FROM predictions, json_each(iif(json_valid(findings), findings, '[]'));
+    DROP TRIGGER latest_prediction;
+    CREATE TRIGGER latest_prediction AFTER UPDATE OF is_latest ON predictions
+    WHEN NEW.is_latest > OLD.is_latest BEGIN
+        INSERT OR IGNORE INTO judged
+            SELECT '', NEW.processed_at, NEW.id, probability,
+                CASE WHEN NEW.status != 'ok' THEN -1 WHEN probability >= threshold
+                    THEN 1 + probability ELSE coalesce(probability, 0) END,
+                CASE WHEN NEW.status != 'ok' THEN NEW.status
+                    WHEN probability >= unsure_from AND probability < unsure_below THEN 'unsure'
+                    WHEN probability >= threshold THEN 'positive' ELSE 'negative' END,
+                -- One that is the latest again may have some.
+                coalesce((SELECT sum(DISTINCT bit) FROM last_verdicts
+                    WHERE prediction_id = NEW.id), 0),
+                substr(NEW.model_sha256, 1, 12),
+                -- Its name below its folder, or a pseudonym; and its patient.
+                ltrim(CAST(CASE WHEN substr(NEW.source, 1, length(path)) = path
+                    THEN substr(NEW.source, length(path) + 1) ELSE NEW.source END AS TEXT), '/\\')
+                    || char(10) || NEW.patient
+            FROM folders LEFT JOIN said_findings ON prediction_id = NEW.id AND place = 0
+            WHERE folders.id = NEW.folder_id;
+        INSERT OR IGNORE INTO judged
+            SELECT said.finding, NEW.processed_at, NEW.id, said.probability,
+                CASE WHEN said.probability >= threshold THEN said.probability END,
+                outcome, coalesce((SELECT bit FROM last_verdicts
+                    WHERE prediction_id = NEW.id AND finding = said.finding), 0), model, ''
+            FROM said_findings AS said JOIN judged AS film ON film.finding = ''
+                AND film.processed_at = NEW.processed_at AND film.prediction_id = NEW.id
+            WHERE said.prediction_id = NEW.id;
+    END;
+    """,
 )
 # A film's content in a query, as its first value; the first condition is that of the index, and +
 # keeps SQLite from putting the value of the second one into it.

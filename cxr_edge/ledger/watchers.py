@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
 
-from ..result import Finding
+from ..result import OUTCOMES, Finding
 from .database import Database, iso
 
 
@@ -109,8 +109,8 @@ class Watchers(Database):
         return int(n_rows), None if row is None else datetime.fromisoformat(row[0])
 
     def n_done(self, folder_id: int, since: datetime, until: datetime) -> dict[str, int]:
-        """How many films were positive, negative, refused and failed from one time to before the
-        other; of a film with several answers the last one counts."""
+        """How many films were positive, negative, unsure, refused and failed from one time to
+        before the other; of a film with several answers the last one counts."""
         rows = self.all(
             # The plus has the index by time used, not the one of all that the folder ever had.
             "SELECT file_id, sha256, status, findings FROM predictions WHERE +folder_id = ? "
@@ -121,9 +121,9 @@ class Watchers(Database):
         for file_id, sha256, status, findings in rows:
             leading = next(iter(json.loads(findings)), None)
             if leading is not None:
-                status = "positive" if Finding(*leading).positive else "negative"
+                status = Finding(*leading).answer
             outcomes[file_id, sha256] = status
-        counts = {"positive": 0, "negative": 0, "refused": 0, "failed": 0}
+        counts = dict.fromkeys(OUTCOMES, 0)
         return counts | Counter(outcomes.values())
 
     def n_copies(self, folder_id: int, since: datetime, until: datetime) -> int:

@@ -5,7 +5,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from ..model import Model
 from ..reading import internal_error, n_cores, result_by
 from ..result import HEALING_CODES, Identifiers, Result
 from ..session import CPU
+from ..terms import Terms
 from .settle import Look
 
 logger = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class Readers:
     def __init__(
         self,
         model: Model,
-        thresholds: Mapping[str, float] | None,
+        terms: Terms,
         n_workers: int,
         limits: Limits,
         *,
@@ -99,7 +100,7 @@ class Readers:
         self._readers = [
             IsolatedReader(
                 model,
-                thresholds,
+                terms,
                 limits,
                 # Several keep every core busy by themselves.
                 threads=1 if n_workers > 1 else 0,

@@ -18,6 +18,7 @@ from typing import Any, TypeVar, get_type_hints
 from urllib.parse import urlsplit
 
 from ..errors import SettingsError
+from ..refusals import ACCEPTABLE
 from ..strict import from_data
 
 _T = TypeVar("_T")
@@ -66,6 +67,11 @@ class ModelSettings:
     thresholds: Mapping[str, float] = field(
         default_factory=dict,
         metadata={"says": "The same for single findings: {pneumonia = 0.3}", "least": 0, "most": 1},
+    )
+    accept: tuple[str, ...] = _option(
+        (),
+        "Refusals that this site overrules: such films get an answer, and their rows say so.",
+        choices=tuple(sorted(ACCEPTABLE)),
     )
 
 
@@ -313,8 +319,10 @@ def _check_values(settings: Any, prefix: str = "") -> None:
                 _check_number(f"{name}.{key}", one, option)
         elif isinstance(value, (int, float)):
             _check_number(name, value, option)
-        elif (choices := option.metadata.get("choices")) and value not in choices:
-            raise SettingsError(f"{name} is {value!r}.", f"Give one of {', '.join(choices)}.")
+        elif choices := option.metadata.get("choices"):
+            for one in value if isinstance(value, tuple) else (value,):
+                if one not in choices:
+                    raise SettingsError(f"{name} is {one!r}.", f"Give one of {', '.join(choices)}.")
         # A path that came from "D:\table" holds a tab.
         elif isinstance(value, (str, Path)) and any(ord(letter) < 32 for letter in str(value)):
             raise SettingsError(f"{name} holds a control character: {value!s:.80}", _SINGLE_QUOTES)

@@ -85,11 +85,11 @@ class Pictures:
 
         def drawn(decoder: IsolatedDecoder, path: Path) -> bytes:
             prepared = decoder.prepare(path)
-            logits, heatmaps = (
-                arrays[0] for arrays in self._model.infer_with_heatmaps(prepared.inputs)
-            )
-            local = evidence(logits, heatmaps, card)[card.findings.index(finding)]
-            return layer(local, judged[finding], prepared.full_shape)
+            outputs = self._model.answer(prepared.inputs, heatmaps=True)
+            assert outputs.heatmaps is not None  # they were asked for
+            local = evidence(outputs.logits[0], outputs.heatmaps[0], card)
+            of_finding = local[card.findings.index(finding)]
+            return layer(of_finding, judged[finding], prepared.full_shape)
 
         return self._asked(("heatmap", result.sha256, finding), prediction, drawn, len)
 

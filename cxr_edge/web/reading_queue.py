@@ -9,7 +9,7 @@ import math
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -18,11 +18,13 @@ from queue import LifoQueue
 
 from ..decoding import IsolatedDecoder
 from ..errors import UnreadableError
-from ..interpret import interpret
+from ..gate import check_header
 from ..language import Message
 from ..model import Model
-from ..reading import Answer, internal_error, result_by
+from ..reading import Answer, answer_by, internal_error, result_by
+from ..refusals import Refusals
 from ..result import Identifiers, Result
+from ..terms import Terms
 from .problems import Problem
 
 logger = logging.getLogger(__name__)
@@ -80,14 +82,14 @@ class ReadingQueue:
     def __init__(
         self,
         model: Model,
-        thresholds: Mapping[str, float] | None,
+        terms: Terms,
         decoders: Decoders,
         n_workers: int,
         n_places: int,
     ) -> None:
         self.n_places = n_places
         self._model = model
-        self._thresholds = thresholds
+        self._terms = terms
         self._decoders = decoders
         self._n_workers = n_workers
         self._pool = ThreadPoolExecutor(n_workers, "reading")
@@ -128,7 +130,7 @@ class ReadingQueue:
     def _read(self, path: Path, name: str) -> Read:
         started_s = time.monotonic()
         with self._decoders.one() as decoder:
-            way = _Way(decoder, self._model, self._thresholds)
+            way = _Way(decoder, self._model, self._terms)
             try:
                 result = result_by(way, path, self._model)
             # As reading.predict_contained does it; the log is told no name of a file.
@@ -160,16 +162,16 @@ class ReadingQueue:
 class _Way:
     """The way of an X-ray: decoded and prepared over there, judged here."""
 
-    def __init__(
-        self, decoder: IsolatedDecoder, model: Model, thresholds: Mapping[str, float] | None
-    ) -> None:
+    def __init__(self, decoder: IsolatedDecoder, model: Model, terms: Terms) -> None:
         self.sha256 = ""
-        self._decoder, self._model, self._thresholds = decoder, model, thresholds
+        self._decoder, self._model, self._terms = decoder, model, terms
 
     def read(self, path: Path) -> Answer:
         try:
-            inputs = self._decoder.prepare(path).inputs
+            film = self._decoder.prepare(path)
         finally:
             self.sha256 = self._decoder.sha256
-        logits = self._model.infer(inputs)[0]  # (K,)
-        return Answer(interpret(logits, self._model.card, self._thresholds))
+        card = self._model.card
+        refusals = Refusals(self._terms.accepted, film.overruled)
+        check_header(film.header, card, refusals)
+        return answer_by(self._model.answer(film.inputs), card, self._terms, refusals)

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from cxr_edge import evidence
 from cxr_edge.evidence import (
-    N_SCORE_BINS,
     BandPoint,
     Evidence,
     FindingEvidence,
@@ -16,6 +15,7 @@ from cxr_edge.evidence import (
     ReliabilityBin,
     RocPoint,
 )
+from cxr_edge.model_card import N_SCORE_BINS
 
 from ..data.films import digest_of
 from .answers import Answers, Measured
