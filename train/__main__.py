@@ -11,8 +11,10 @@ from .recipe import recipe_names, recipe_path
 _COMMANDS = {
     "manifest": ("data.manifest_command", "List the films of one or several data sets."),
     "sheet": ("learn.sheet", "Draw films as they are and as a recipe augments them."),
+    "recover": ("learn.recover", "Make a checkpoint of an fp32 model, to train it further."),
     "average": ("learn.average", "Average the weights of several runs."),
     "evaluate": ("measure.evaluate", "Measure a checkpoint or an ONNX model on labelled films."),
+    "evidence": ("measure.dossier.command", "All that one run can tell of a model, as one page."),
     "stress": ("measure.stress", "Disturb films one way at a time."),
     "blackout": ("measure.blackout", "Ask what is left of a result with the lungs blacked out."),
 }

@@ -52,6 +52,9 @@ def train_command(name: str, path: Path) -> click.Command:
             help="Weights to start from (torchvision's layout); from scratch without it.",
         ),
         click.option(
+            "--keep-head", is_flag=True, help="Of --init, of a run with the same findings: all."
+        ),
+        click.option(
             "--teacher",
             "teacher_path",
             type=click.Path(path_type=Path),
@@ -80,6 +83,7 @@ def train_command(name: str, path: Path) -> click.Command:
         variants: tuple[str, ...],
         settings: tuple[str, ...],
         init_path: Path | None,
+        keep_head: bool,
         teacher_path: Path | None,
         split_path: Path | None,
         pattern: str | None,
@@ -112,6 +116,7 @@ def train_command(name: str, path: Path) -> click.Command:
                 out,
                 _SplitChoice(split_path, pattern, source),
                 init_path,
+                keep_head,
                 teacher_path,
                 device,
                 processes,
@@ -173,6 +178,7 @@ def _train(
     out: Path,
     split_choice: _SplitChoice,
     init_path: Path | None,
+    keep_head: bool,
     teacher_path: Path | None,
     device: torch.device,
     processes: Processes,
@@ -207,7 +213,8 @@ def _train(
     outputs = film_set.findings
     network = build(config.network, len(outputs), config.input.channels, config.head)
     if init_path:
-        initialise(network, init_path, config.input.mean, config.input.std)
+        mean, std = config.input.mean, config.input.std
+        initialise(network, init_path, mean, std, keep_head=keep_head)
     teacher = _teacher(teacher_path, config, outputs) if teacher_path else None
     films = {
         name: cache_films(part, outputs, config.input, film_bar, f"reading {name}")

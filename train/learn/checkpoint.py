@@ -102,9 +102,15 @@ def load_file(path: Path) -> Any:
 
 
 def initialise(
-    network: Network, path: Path, mean: tuple[float, ...], std: tuple[float, ...]
+    network: Network,
+    path: Path,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    *,
+    keep_head: bool = False,
 ) -> None:
-    """Load the trunk of a torchvision state dict or of a run's checkpoint; the head stays new.
+    """Load the trunk of a torchvision state dict or of a run's checkpoint; the head stays new, but
+    with keep_head.
 
     Where the file's first convolution has 3 channels and the network's has 1, it is folded.
 
@@ -119,8 +125,14 @@ def initialise(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
     ):
         raise TrainError(f"{path} holds no state dict.", "Name a .pth file of a network's weights.")
-    state = {_new_name(name): tensor for name, tensor in state.items() if _must_fit(name)}
-    shapes = {name: value.shape for name, value in network.state_dict().items() if _must_fit(name)}
+    state = {
+        _new_name(name): tensor for name, tensor in state.items() if _must_fit(name, keep_head)
+    }
+    shapes = {
+        name: value.shape
+        for name, value in network.state_dict().items()
+        if _must_fit(name, keep_head)
+    }
     stem, takes = _stem_of(network)
     n_out, n_channels, *kernel = shapes[stem]
     folds = n_channels == 1 and stem in state and state[stem].shape == (n_out, 3, *kernel)
@@ -142,9 +154,10 @@ def initialise(
     network.load_state_dict(state, strict=False)
 
 
-def _must_fit(name: str) -> bool:
+def _must_fit(name: str, with_head: bool) -> bool:
     # torchvision's older files have no counter of batch norm's, which plays no part here.
-    return name.split(".")[0] not in HEAD_NAMES and not name.endswith("num_batches_tracked")
+    is_wanted = with_head or name.split(".")[0] not in HEAD_NAMES
+    return is_wanted and not name.endswith("num_batches_tracked")
 
 
 def _new_name(name: str) -> str:

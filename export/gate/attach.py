@@ -1,0 +1,97 @@
+"""The fitted head becomes a part of the model's own graph."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from cxr_edge.model import GATE_OUTPUTS
+
+from .head import Head
+from .taps import TAPS_NAME, add_taps
+
+_PREFIX = "gate_"
+
+
+def with_gate(
+    model: onnx.ModelProto, head: Head, whitening: NDArray[np.float32]
+) -> onnx.ModelProto:
+    """The model with two more outputs: conditions (N, G) and features (N, D).
+
+    whitening: (E, D), from what the head embeds to the features. A gate that is there already is
+    replaced.
+    """
+    changed = without_gate(model)
+    graph = changed.graph
+    add_taps(graph)
+    for name, array in _weights(head, whitening).items():
+        # Half the size; onnxruntime makes fp32 of them once, when it loads the model.
+        half = numpy_helper.from_array(array.astype(np.float16), f"{_PREFIX}{name}_fp16")
+        graph.initializer.append(half)
+        cast = helper.make_node(
+            "Cast",
+            [half.name],
+            [_PREFIX + name],
+            f"{_PREFIX}{name}_cast",
+            to=onnx.TensorProto.FLOAT,
+        )
+        graph.node.append(cast)
+    flat = numpy_helper.from_array(np.array([0, -1], np.int64), f"{_PREFIX}flat")
+    graph.initializer.append(flat)
+
+    def add(kind: str, inputs: list[str], name: str, **attributes: object) -> str:
+        names = [one if one == TAPS_NAME else _PREFIX + one for one in inputs]
+        output = name if name in GATE_OUTPUTS else _PREFIX + name
+        graph.node.append(helper.make_node(kind, names, [output], _PREFIX + name, **attributes))
+        return name
+
+    add("Conv", [TAPS_NAME, "reduce_weight", "reduce_bias"], "reduced")
+    add("Relu", ["reduced"], "reduced_on")
+    add("Conv", ["reduced_on", "look_weight", "look_bias"], "looked", pads=[1] * 4)
+    add("Relu", ["looked"], "looked_on")
+    add("Add", ["reduced_on", "looked_on"], "seen")
+    same = {"pads": [1] * 4, "strides": [2, 2]}
+    add("Conv", ["seen", "gather_weight", "gather_bias"], "gathered", **same)
+    add("Relu", ["gathered"], "gathered_on")
+    add("Reshape", ["gathered_on", "flat"], "flattened")
+    add("Gemm", ["flattened", "embed_weight", "embed_bias"], "embedded", transB=1)
+    add("Relu", ["embedded"], "embedded_on")
+    add("Gemm", ["embedded_on", "judge_weight", "judge_bias"], GATE_OUTPUTS[0], transB=1)
+    add("MatMul", ["embedded", "whitening"], GATE_OUTPUTS[1])
+    for name, n in zip(GATE_OUTPUTS, (head.judge.out_features, whitening.shape[1]), strict=True):
+        value = helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", n])
+        graph.output.append(value)
+    onnx.checker.check_model(changed)
+    return changed
+
+
+def without_gate(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model as it was before `with_gate`."""
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    graph = bare.graph
+    kept = {
+        "node": [node for node in graph.node if not node.name.startswith(_PREFIX)],
+        "initializer": [one for one in graph.initializer if not one.name.startswith(_PREFIX)],
+        "output": [one for one in graph.output if one.name not in GATE_OUTPUTS],
+    }
+    for field, parts in kept.items():
+        graph.ClearField(field)
+        getattr(graph, field).extend(parts)
+    return bare
+
+
+def _weights(head: Head, whitening: NDArray[np.float32]) -> Mapping[str, NDArray[np.float32]]:
+    """Of each layer, by name; the taps' mean and variance are taken into the first."""
+    with torch.no_grad():
+        reduce = head.reduce.weight / head.std
+        shift = head.reduce.bias - (reduce * head.mean).sum((1, 2, 3))
+    layers = {name: getattr(head, name) for name in ("look", "gather", "embed", "judge")}
+    tensors = {"reduce_weight": reduce, "reduce_bias": shift}
+    for name, layer in layers.items():
+        tensors |= {f"{name}_weight": layer.weight, f"{name}_bias": layer.bias}
+    arrays = {name: tensor.detach().numpy() for name, tensor in tensors.items()}
+    return arrays | {"whitening": whitening}
