@@ -73,8 +73,11 @@ class InOpenvino:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.model, name)
 
-    def infer(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(self.request.infer({0: inputs}, share_inputs=True)["logits"])
+    def answer(self, inputs: NDArray[np.float32], heatmaps: bool = False) -> Outputs:
+        assert not heatmaps
+        found = self.request.infer({0: inputs}, share_inputs=True)
+        names = ["logits", *(GATE_OUTPUTS if self.model.card.gate else ())]
+        return Outputs(**{name: np.asarray(found[name]) for name in names})
 
 
 if __name__ == "__main__":

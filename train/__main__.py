@@ -15,6 +15,7 @@ _COMMANDS = {
     "average": ("learn.average", "Average the weights of several runs."),
     "evaluate": ("measure.evaluate", "Measure a checkpoint or an ONNX model on labelled films."),
     "evidence": ("measure.dossier.command", "All that one run can tell of a model, as one page."),
+    "negatives": ("negatives.command", "Made images that must be refused, as files."),
     "stress": ("measure.stress", "Disturb films one way at a time."),
     "blackout": ("measure.blackout", "Ask what is left of a result with the lungs blacked out."),
 }
