@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_edge import load_model, predict
+from cxr_edge.model import GATE_OUTPUTS, Outputs
 
 from .films import conditions, named_or_made
 from .results import record_ratio

@@ -30,7 +30,7 @@ from train.measure.answers import (
     measure_by_source,
     reader_of_model,
 )
-from train.measure.evaluate import command, films_to_measure
+from train.measure.evaluate import command
 from train.measure.report import (
     SOURCE_FIGURES,
     as_json,
@@ -39,6 +39,7 @@ from train.measure.report import (
     reason_of,
     write_report,
 )
+from train.measure.selection import films_to_measure
 from train.networks import build
 
 CONFIG = TrainConfig(input=tiny_card().input)

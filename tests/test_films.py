@@ -337,11 +337,12 @@ def test_the_same_patient_number_in_two_sources_is_two_patients(tmp_path: Path) 
 
 def test_a_film_keeps_what_its_data_set_says_of_it(tmp_path: Path) -> None:
     listed = [
-        Entry(put(tmp_path / "a.png", 1), ("mass",), "7", "nih", "PA", 58.0, "test"),
+        Entry(put(tmp_path / "a.png", 1), ("mass",), "7", "nih", "PA", 58.0, "test", "F"),
         Entry(put(tmp_path / "b.png", 2), (), "8", "nih"),
     ]
     film, _ = load_films(listed, Labels()).films
     assert (film.source, film.official, film.view, film.age_years) == ("nih", "test", "PA", 58.0)
+    assert film.sex == "F"
 
 
 def test_a_copy_among_the_official_test_films_makes_a_test_film(tmp_path: Path) -> None:

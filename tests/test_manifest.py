@@ -1,6 +1,7 @@
 """The manifest is written, edited in a spreadsheet and read back; what is wrong is named."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -88,6 +89,20 @@ def test_what_excel_makes_of_it_is_read(folder: Path, encoding: str, separator: 
     assert read_manifest(path) == (Entry(folder / "a.png", (), "7", "own", "PA", 3.5, "test"),)
 
 
+def test_the_sex_has_a_column_where_it_is_known(tmp_path: Path) -> None:
+    first, *others = entries(tmp_path)
+    listed = (replace(first, sex="F"), *others)
+    write_manifest(listed, tmp_path / "manifest.csv")
+    header, known, unknown, _ = (tmp_path / "manifest.csv").read_text("utf-8-sig").splitlines()
+    assert header == HEADER + ",sex"
+    assert known.endswith(",train,F") and unknown.endswith(",,")
+    assert read_manifest(tmp_path / "manifest.csv") == listed
+    (read,) = read_manifest(written(tmp_path, "b.png,mass,,own,,,,m", header=HEADER + ",sex"))
+    assert read.sex == "M"
+    wrong = written(tmp_path, "b.png,mass,,own,,,,x", header=HEADER + ",sex")
+    assert "Line 2" in error(wrong) and "the sex is 'x'; it can be F, M or empty" in error(wrong)
+
+
 @pytest.mark.parametrize("name", ["normal", "No finding", "no_finding", "NEGATIVE", "Healthy"])
 def test_films_without_a_finding_go_by_several_names(folder: Path, name: str) -> None:
     (entry,) = read_manifest(written(folder, f"a.png,{name},,own,,,"))
@@ -128,7 +143,8 @@ def test_a_line_that_is_not_right_is_named(folder: Path, line: str, said: str) -
     ("header", "said"),
     [
         ("path,finding,patient,source,view,age", "without split"),
-        (HEADER + ",sex", "unknown sex"),
+        (HEADER + ",weight", "unknown weight"),
+        (HEADER + ",sex,sex", "one is there twice"),
         (HEADER.replace("path", "file"), "unknown file; without path"),
         (HEADER + ",", "unknown (no name)"),
         (HEADER + ",age", "one is there twice"),

@@ -377,6 +377,22 @@ def test_figure1s_films_are_named_by_patient(tmp_path: Path) -> None:
     }
 
 
+def test_the_sex_is_read_where_a_set_tells_it(tmp_path: Path) -> None:
+    known = {
+        name: {Path(path).stem: e.sex for path, e in read(LAID_OUT[name](tmp_path / name)).items()}
+        for name in ("shenzhen", "montgomery", "nih", "cohen", "figure1", "kermany")
+    }
+    assert known["shenzhen"]["CHNCXR_0001_0"] == "M"
+    assert known["shenzhen"]["CHNCXR_0327_1"] == "F"
+    assert known["shenzhen"]["CHNCXR_0400_1"] == ""
+    assert known["montgomery"]["MCUCXR_0001_0"] == "F"
+    assert known["montgomery"]["MCUCXR_0162_1"] == "M"
+    assert known["nih"]["00000001_001"] == "M"
+    assert known["cohen"]["a"] == ""
+    assert known["figure1"]["COVID-00003a"] == "F"
+    assert set(known["kermany"].values()) == {""}
+
+
 @pytest.mark.parametrize("name", ["cohen", "figure1"])
 def test_films_that_a_table_lists_and_that_are_not_there_are_named(
     tmp_path: Path, name: str

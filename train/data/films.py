@@ -43,6 +43,7 @@ class Film:
     official: str = ""
     view: str = ""
     age_years: float | None = None
+    sex: str = ""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -232,6 +233,7 @@ def _film(
         official,
         entry.view,
         entry.age_years,
+        entry.sex,
     )
 
 

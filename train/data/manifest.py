@@ -12,8 +12,10 @@ from cxr_edge.model_card import NO_FINDING
 from ..errors import TrainError
 
 COLUMNS = ("path", "finding", "patient", "source", "view", "age", "split")
+SEX = "sex"  # a column more, which a manifest may have
 SIDES = ("train", "validation", "test")
 PA, AP, LATERAL = "PA", "AP", "lateral"
+SEXES = ("F", "M")
 MAX_AGE_YEARS = 120.0
 # Names that mean "none of the findings", as the public sets write them.
 NO_FINDING_NAMES = frozenset({"normal", "no finding", "no_finding", "negative", "healthy"})
@@ -27,6 +29,7 @@ class Entry:
 
     findings: () is "no finding". patient: unique within its source. view: PA, AP, lateral or "".
     split: the side that the data set itself put the film on (train, validation, test), or "".
+    sex: F, M or "".
     """
 
     path: Path
@@ -36,6 +39,7 @@ class Entry:
     view: str = ""
     age_years: float | None = None
     split: str = ""
+    sex: str = ""
 
 
 def read_manifest(path: Path) -> tuple[Entry, ...]:
@@ -68,29 +72,30 @@ def read_manifest(path: Path) -> tuple[Entry, ...]:
 
 
 def write_manifest(entries: Sequence[Entry], path: Path) -> None:
-    """Write one line per film; paths are relative where they lie below the manifest's folder.
+    """Write one line per film; paths are relative where they lie below the manifest's folder, and
+    there is a column for the sex where it is known of any.
 
     Raises TrainError: the file cannot be written.
     """
     folder = path.absolute().parent
+    has_sex = any(entry.sex for entry in entries)
     try:
         # With a byte order mark, else Excel takes the letters of a path for another alphabet's.
         with path.open("w", newline="", encoding="utf-8-sig") as file:
             writer = csv.writer(file)
-            writer.writerow(COLUMNS)
+            writer.writerow((*COLUMNS, SEX) if has_sex else COLUMNS)
             for entry in entries:
                 age = "" if entry.age_years is None else f"{entry.age_years:g}"
                 findings = _BETWEEN.join(entry.findings) or NO_FINDING
                 shown = _below(entry.path.absolute(), folder)
-                writer.writerow(
-                    (shown, findings, entry.patient, entry.source, entry.view, age, entry.split)
-                )
+                cells = [shown, findings, entry.patient, entry.source, entry.view, age, entry.split]
+                writer.writerow([*cells, entry.sex] if has_sex else cells)
     except OSError as exc:
         raise TrainError(f"The manifest {path} cannot be written ({exc.strerror}).") from exc
 
 
 def _read_lines(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """The lines' numbers and cells by column, each with exactly the manifest's columns."""
+    """The lines' numbers and cells by column, each with the manifest's columns and no others."""
     lines: list[tuple[int, dict[str, str]]] = []
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -120,14 +125,14 @@ def _read_lines(path: Path) -> list[tuple[int, dict[str, str]]]:
 
 
 def _check_header(header: tuple[str, ...], path: Path) -> None:
-    unknown = [name or "(no name)" for name in header if name not in COLUMNS]
+    unknown = [name or "(no name)" for name in header if name not in (*COLUMNS, SEX)]
     missing = [name for name in COLUMNS if name not in header]
-    if unknown or missing or len(header) != len(COLUMNS):
+    if unknown or missing or len(header) != len(set(header)):
         faults = [f"unknown {', '.join(unknown)}"] if unknown else []
         faults += [f"without {', '.join(missing)}"] if missing else []
         raise TrainError(
             f"{path} has not a manifest's columns ({'; '.join(faults) or 'one is there twice'}).",
-            f"They are {','.join(COLUMNS)}.",
+            f"They are {','.join(COLUMNS)}, and {SEX} where it is known.",
         )
 
 
@@ -147,6 +152,7 @@ def _entry(cells: dict[str, str], folder: Path) -> Entry:
         view=_view(cells["view"]),
         age_years=_age(cells["age"]),
         split=split,
+        sex=_sex(cells.get(SEX, "")),
     )
 
 
@@ -166,6 +172,12 @@ def _view(text: str) -> str:
     if text.lower() not in views:
         raise ValueError(f"the view is {text!r}; it can be {PA}, {AP}, {LATERAL} or empty")
     return views[text.lower()]
+
+
+def _sex(text: str) -> str:
+    if text.upper() not in ("", *SEXES):
+        raise ValueError(f"the sex is {text!r}; it can be {', '.join(SEXES)} or empty")
+    return text.upper()
 
 
 def _age(text: str) -> float | None:

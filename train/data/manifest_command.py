@@ -25,8 +25,8 @@ Example:
   python -m train manifest --data chest_xray/ --data COVID-19_Radiography_Dataset/ \\
       --out manifest.csv --plot films.png
 
-The manifest has the columns path,finding,patient,source,view,age,split. Edit it as you like,
-and give it as --data wherever films are asked for.
+The manifest has the columns path,finding,patient,source,view,age,split, and sex (F or M) where
+it is known. Edit it as you like, and give it as --data wherever films are asked for.
 """,
 )
 @data_option

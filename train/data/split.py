@@ -194,14 +194,14 @@ def read_split(path: Path, films: Sequence[Film]) -> Split:
         raise _not_a_split(path) from exc
     if not rows:
         raise _not_a_split(path)
+    if any(set(row) != set(_COLUMNS) or row["split"] not in parts for row in rows):
+        raise _not_a_split(path)
+    if gone := [row["file"] for row in rows if row["sha256"] not in by_digest]:
+        raise TrainError(
+            f"The data lack {len(gone)} films of the split {path}; the first is {gone[0]}.",
+            "Give the same data as when the split was made.",
+        )
     for row in rows:
-        if set(row) != set(_COLUMNS) or row["split"] not in parts:
-            raise _not_a_split(path)
-        if row["sha256"] not in by_digest:
-            raise TrainError(
-                f"{row['file']} of the split {path} is not among the data.",
-                "Give the same --data as when the split was made.",
-            )
         parts[row["split"]].append(by_digest[row["sha256"]])
     split = Split(_sorted(parts))
     check_split(split)

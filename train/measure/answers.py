@@ -1,5 +1,6 @@
 """What a checkpoint or a model says of labelled films, and how right it is."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from cxr_edge.model_card import NO_FINDING, SIGMOID, SOFTMAX, InputSpec
 from cxr_edge.preprocess import min_side_px, normalise, to_grey
 from cxr_edge.radiograph import read_radiograph
 from cxr_edge.reading import predict_result
+from cxr_edge.terms import STANDARD_TERMS, Terms
 
 from ..config import TrainConfig
 from ..data.films import Film
@@ -29,6 +31,11 @@ class Unanswered:
 
     film: Film
     reason: str
+
+    @property
+    def code(self) -> str:
+        """The stable word that the reason starts with."""
+        return self.reason.partition(":")[0]
 
 
 @dataclass(frozen=True)
@@ -178,14 +185,16 @@ def reader_of_model(model: Model) -> Reader:
     return Reader(card.findings, card.activation, card.temperature, thresholds, card.input, logits)
 
 
-def answers_of_model(model: Model, films: Sequence[Film], progress: Progress) -> Answers:
+def answers_of_model(
+    model: Model, films: Sequence[Film], progress: Progress, terms: Terms = STANDARD_TERMS
+) -> Answers:
     """What the model file says of each film by the runtime's own way, at its operating points.
 
     Raises TrainError where no film at all has an answer.
     """
     answered, unanswered, rows = [], [], []
     for film in progress(films, "reading films"):
-        result = predict_result(film.path, model)
+        result = predict_result(film.path, model, terms)
         if result.status != "ok":
             unanswered.append(Unanswered(film, result.reason))
             continue
@@ -204,6 +213,17 @@ def answers_of_model(model: Model, films: Sequence[Film], progress: Progress) ->
         table[:, :, 1] > 0,
         {point.finding: point.threshold for point in model.card.operating_points},
         tuple(unanswered),
+    )
+
+
+def joined(first: Answers, others: Answers) -> Answers:
+    """The answers of one model on its films and on others, those without an answer left aside."""
+    return dataclasses.replace(
+        first,
+        films=(*first.films, *others.films),
+        probability=np.concatenate([first.probability, others.probability]),
+        positive=np.concatenate([first.positive, others.positive]),
+        unanswered=(),
     )
 
 
@@ -299,8 +319,11 @@ def measure_answers(answers: Answers) -> Measured:
 
 def measure_by_source(answers: Answers) -> dict[str, Measured]:
     """The figures of each source's films; none where all films come from one."""
-    sources = np.array([film.source for film in answers.films])
-    names = sorted(set(sources))
-    if len(names) < 2:
-        return {}
-    return {str(name): measure_answers(answers.only(sources == name)) for name in names}
+    measured = measure_by([film.source for film in answers.films], answers)
+    return measured if len(measured) > 1 else {}
+
+
+def measure_by(parts: Sequence[str], answers: Answers) -> dict[str, Measured]:
+    """The figures of parts of the films, by name; parts: the name of each film's part (N,)."""
+    names = np.array(parts)
+    return {str(name): measure_answers(answers.only(names == name)) for name in sorted(set(names))}

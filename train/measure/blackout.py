@@ -7,7 +7,7 @@ source of COVID-19 films so, lungs blacked out, as well as with them; see also D
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +38,7 @@ from .metrics import Interval, measure_labels
 # Parts of the width and the height: a generous box around both lungs and the heart of a frontal
 # film. There are no lung masks at hand; shoulders, neck, abdomen, border and markers remain.
 LEFT, RIGHT, TOP, BOTTOM = 0.12, 0.88, 0.12, 0.85
+BORDER = 0.05  # the same, of the outer frame: what a scanner, a printer or a cropping hand adds
 THUMBNAIL_PX = 16
 MIN_PATIENTS = 4  # of a source, for each half to have two
 
@@ -45,14 +46,25 @@ MIN_PATIENTS = 4  # of a source, for each half to have two
 def black_out_lungs(pixels: Tensor) -> Tensor:
     """Films uint8 (N, 1, H, W) with the lung fields painted over, as a copy.
 
-    The paint is the mean grey of what remains of the film: black would draw the box's outline, and
-    the whole film's mean would still tell how dense the lungs are. What a film's grey values were
-    stretched to (InputSpec.black_percentile) was taken with its lungs.
+    What a film's grey values were stretched to (InputSpec.black_percentile) was taken with its
+    lungs.
+    """
+    return _painted_over(pixels, LEFT, RIGHT, TOP, BOTTOM)
+
+
+def only_borders(pixels: Tensor) -> Tensor:
+    """Films uint8 (N, 1, H, W) with all but their outer frame painted over, as a copy."""
+    return _painted_over(pixels, BORDER, 1 - BORDER, BORDER, 1 - BORDER)
+
+
+def _painted_over(pixels: Tensor, left: float, right: float, top: float, bottom: float) -> Tensor:
+    """The paint is the mean grey of what remains of the film: black would draw the box's outline,
+    and the whole film's mean would still tell how dense the lungs are.
     """
     height, width = pixels.shape[2:]
     outside = torch.ones(height, width, dtype=torch.bool)
-    rows = slice(round(TOP * height), round(BOTTOM * height))
-    columns = slice(round(LEFT * width), round(RIGHT * width))
+    rows = slice(round(top * height), round(bottom * height))
+    columns = slice(round(left * width), round(right * width))
     outside[rows, columns] = False
     painted = pixels.clone()
     grey = pixels[:, :, outside].float().mean(2).round().to(torch.uint8)  # (N, 1)
@@ -62,7 +74,7 @@ def black_out_lungs(pixels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Blackout:
-    """What was made of films without lungs.
+    """What was made of films of which a part is hidden: their lungs, or more.
 
     measured: the model's answers to them. sources: those that were to be told apart; with fewer
     than two the rest is None. from_films, from_answers: the balanced accuracy with which a small
@@ -80,12 +92,17 @@ class Blackout:
         return 1 / max(1, len(self.sources))
 
 
-def measure_blackout(reader: Reader, films: Sequence[Film], cached: Films) -> Blackout:
-    """Black out the lungs of N films and measure what the reader, and a probe, still make of them.
+def measure_blackout(
+    reader: Reader,
+    films: Sequence[Film],
+    cached: Films,
+    hide: Callable[[Tensor], Tensor] = black_out_lungs,
+) -> Blackout:
+    """Hide a part of N films and measure what the reader, and a probe, still make of them.
 
-    cached: the same films, whole.
+    cached: the same films, whole. hide: films uint8 (N, 1, H, W) to what is left of them.
     """
-    blind = dataclasses.replace(cached, pixels=black_out_lungs(cached.pixels))
+    blind = dataclasses.replace(cached, pixels=hide(cached.pixels))
     logits = reader.logits(blind)
     of_source = _patients_of(films)
     sources = tuple(

@@ -1,28 +1,23 @@
 """`python -m train evaluate`: a checkpoint or a model, measured on any labelled films."""
 
-import csv
 import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import click
 
-from cxr_edge.errors import RadiographError
 from cxr_edge.evidence import EVIDENCE_SUFFIX, evidence_path
 from cxr_edge.model import load_model
-from cxr_edge.model_card import NO_FINDING, SOFTMAX, ModelCard
-from cxr_edge.radiograph import open_radiograph
+from cxr_edge.model_card import SOFTMAX, ModelCard
 
-from ..commands import CONTEXT, data_option, entries_of, film_bar, patient_option
+from ..commands import CONTEXT, data_option, film_bar
 from ..config import Labels, TrainConfig
-from ..data.films import Film, label_of, load_films
-from ..data.manifest import LATERAL, Entry
+from ..data.films import Film
 from ..data.pixels import Films
-from ..data.split import LEFT_OUT, TEST, TRAIN, VALIDATION, read_split
 from ..errors import TrainError
 from ..learn.checkpoint import load_checkpoint
 from ..learn.processes import device_of
@@ -36,6 +31,7 @@ from .answers import (
 )
 from .blackout import measure_blackout
 from .curves import evidence_of
+from .markup import NOT_FOR_DIAGNOSIS
 from .report import (
     Evaluation,
     as_json,
@@ -45,9 +41,8 @@ from .report import (
     evaluate_answers,
     lines_of,
 )
-from .report_page import NOT_FOR_DIAGNOSIS, page
-
-ALL = "all"
+from .report_page import page
+from .selection import ALL, Selection, check_known, n_learned_from, selection_options
 
 
 @dataclass(frozen=True)
@@ -149,27 +144,7 @@ tells of no single film; cxr-edge finds it beside the model, under the model's n
 )
 @click.argument("path", metavar="MODEL_OR_CHECKPOINT", type=click.Path(path_type=Path))
 @data_option
-@click.option(
-    "--split",
-    "split_path",
-    type=click.Path(path_type=Path),
-    help="The split.csv of a run; a checkpoint takes that of its own folder.",
-)
-@click.option(
-    "--part",
-    type=click.Choice([TEST, VALIDATION, TRAIN, LEFT_OUT, ALL]),
-    show_default="test where there is a split, else all",
-    help="The part of the split, or without one the side that a data set gave its films.",
-)
-@click.option(
-    "--rename",
-    "renames",
-    multiple=True,
-    metavar="FROM=TO",
-    help="A finding of the data as a finding of the model.",
-)
-@click.option("--ignore", multiple=True, metavar="FINDING", help="Leave such films aside.")
-@patient_option
+@selection_options
 @click.option(
     "--blackout/--no-blackout",
     default=True,
@@ -207,25 +182,19 @@ def command(
     subject = load_subject(path)
     if evidence_file:
         _check_evidence(subject, evidence_file)
-    labels = dataclasses.replace(
-        subject.labels,
-        rename={**subject.labels.rename, **_renamed(renames)},
-        ignore=(*subject.labels.ignore, *ignore),
+    selection = Selection(
+        data,
+        split_path or subject.split_path,
+        part,
+        renames,
+        ignore,
+        patient_pattern or subject.patient_pattern,
     )
-    patient_pattern = patient_pattern or subject.patient_pattern
-    entries = entries_of(data, patient_pattern)
-    split_path = split_path or subject.split_path
-    if split_path and part != ALL:
-        part = part or TEST
-        films = read_split(split_path, load_films(entries, labels, film_bar).films)[part]
-    else:
-        part = part or ALL
-        films = films_to_measure(entries, labels)
-        if n_aside := len(entries) - len(films):
-            click.echo(f"{n_aside} films left aside: lateral, ignored, copies or contradicting.")
-        if part != ALL:
-            films = tuple(film for film in films if film.official == part)
-    _check(films, part, subject)
+    part = selection.part
+    films, n_aside = selection.films(subject.labels)
+    if n_aside:
+        click.echo(f"{n_aside} films left aside: lateral, ignored, copies or contradicting.")
+    check_known(films, part, subject.reader.findings, path.name)
 
     answers, cached = subject.answer(films)
     blinded = None
@@ -236,7 +205,7 @@ def command(
         blinded = measure_blackout(subject.reader, answers.films, cached)
     evaluation = evaluate_answers(answers, blinded)
     click.echo(f"{subject.name}, {part} films. {NOT_FOR_DIAGNOSIS}")
-    n_seen = _n_seen(films, subject.split_path) if part == ALL else 0
+    n_seen = n_learned_from(films, subject.split_path) if part == ALL else 0
     if n_seen:
         seen = f"{n_seen} of the films were trained on or chosen with: the figures flatter."
         click.echo(seen)
@@ -246,42 +215,12 @@ def command(
     for fault in answers.unanswered:
         click.echo(f"without an answer: {fault.film.path}: {fault.reason}", err=True)
     if out:
-        again = _command_line(path, data, split_path, part, renames, ignore, patient_pattern)
-        _write(out, subject, evaluation, part, again, worst)
+        named = [f"--data {text}" for text in selection.named_data()]
+        words = ["python -m train evaluate", path.name, *named, *selection.words()]
+        _write(out, subject, evaluation, part, " ".join(words), worst)
         click.echo(f"Written to {out}; report.html stands alone.")
     if evidence_file:
         _write_evidence(evidence_file, subject, evaluation, measured_on or _films_of(part, films))
-
-
-def films_to_measure(entries: Sequence[Entry], labels: Labels) -> tuple[Film, ...]:
-    """The frontal films with a label, each once; those with two labels for the same bytes never.
-
-    load_films is for training, and stops where a label has no film or a film cannot be read. Here
-    a film that cannot be read stays, to be counted as one without an answer.
-    """
-    found: dict[str, list[Film]] = {}
-    for entry in entries:
-        label = label_of(entry, labels)
-        if entry.view == LATERAL or not label:
-            continue
-        try:
-            sha256 = open_radiograph(entry.path).sha256
-        except RadiographError:
-            sha256 = ""
-        group = f"{entry.source}/{entry.patient}"
-        film = Film(
-            entry.path,
-            label,
-            entry.patient,
-            group,
-            sha256,
-            entry.source,
-            entry.split,
-            entry.view,
-            entry.age_years,
-        )
-        found.setdefault(sha256 or str(entry.path), []).append(film)
-    return tuple(same[0] for same in found.values() if len({film.label for film in same}) == 1)
 
 
 def _check_evidence(subject: Subject, file: Path) -> None:
@@ -317,60 +256,6 @@ def _write_evidence(file: Path, subject: Subject, evaluation: Evaluation, measur
     for name in answers.judged:
         if evidence.of(name) is None:
             click.echo(f"{name} is not in it: these films do not determine its figures.")
-
-
-def _renamed(renames: Sequence[str]) -> dict[str, str]:
-    pairs = [text.partition("=") for text in renames]
-    for name, equals, to in pairs:
-        if not (name and equals and to):
-            raise TrainError(f"--rename {name}{equals}{to} has no two names.", "Give FROM=TO.")
-    return {name: to for name, _, to in pairs}
-
-
-def _check(films: Sequence[Film], part: str, subject: Subject) -> None:
-    """Raises TrainError: no films, or a label that the subject does not know."""
-    if not films:
-        raise TrainError(f"There are no {part} films.", "Check --data, --split and --part.")
-    known = {*subject.reader.findings, NO_FINDING}
-    if unknown := sorted({label for film in films for label in film.labels} - known):
-        raise TrainError(
-            f"{subject.path.name} does not know {', '.join(unknown)}.",
-            f'Its findings: {", ".join(subject.reader.findings)}. Give --rename "{unknown[0]}=..." '
-            f'or --ignore "{unknown[0]}".',
-        )
-
-
-def _n_seen(films: Sequence[Film], split_path: Path | None) -> int:
-    """How many films the checkpoint's own run trained on or chose with."""
-    if split_path is None:
-        return 0
-    with split_path.open(newline="", encoding="utf-8-sig") as file:
-        used = {
-            row.get("sha256") for row in csv.DictReader(file) if row["split"] in (TRAIN, VALIDATION)
-        }
-    return sum(film.sha256 in used for film in films)
-
-
-def _command_line(
-    path: Path,
-    data: Sequence[str],
-    split_path: Path | None,
-    part: str,
-    renames: Sequence[str],
-    ignore: Sequence[str],
-    patient_pattern: str,
-) -> str:
-    """The command with the names of files and folders, not with the places where they lie here."""
-    words = ["python -m train evaluate", path.name]
-    for text in data:
-        layout, equals, place = text.rpartition("=")
-        words.append(f"--data {layout}{equals}{PurePath(place).name or '.'}")
-    if split_path and part != ALL:
-        words.append(f"--split {split_path.name}")
-    words.append(f'--part "{part}"' if " " in part else f"--part {part}")
-    words += [f'--rename "{text}"' for text in renames] + [f'--ignore "{text}"' for text in ignore]
-    words += [f'--patient-pattern "{patient_pattern}"'] if patient_pattern else []
-    return " ".join(words)
 
 
 def _write(

@@ -164,6 +164,17 @@ def measure_labels(
     return _intervals(LABEL_FIGURES, figures, patients, seed)
 
 
+def measure_part(
+    hit: _Bools, patients: Sequence[str], among: _Bools | None = None, seed: int = 0
+) -> Interval:
+    """The part of N films, or of those `among` them, that is hit; with an interval as above.
+
+    hit, patients, among: (N,).
+    """
+    films = np.ones(len(hit), bool) if among is None else among
+    return _intervals(("part",), (_part(hit, films),), patients, seed)["part"]
+
+
 def confusion(
     true: Sequence[str], decided: Sequence[str], labels: Sequence[str]
 ) -> NDArray[np.int64]:

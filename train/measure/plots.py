@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from cxr_edge.proportion import wilson
+
 from ..learn.fit import EpochReport
 from .metrics import Curve, curve_band, precision_recall_curve, reliability, roc_curve
 
@@ -42,7 +44,7 @@ def plot_learning(reports: Sequence[EpochReport], path: Path) -> None:
     auroc_axis.set_ylabel("validation AUROC", color="C1")
     if kept := [report for report in reports if report.best]:
         auroc_axis.axvline(kept[-1].epoch, color="0.7", linestyle="--")
-    _save(figure, path)
+    save(figure, path)
 
 
 def plot_roc(curves: Mapping[str, Judged], path: Path) -> None:
@@ -53,7 +55,7 @@ def plot_roc(curves: Mapping[str, Judged], path: Path) -> None:
     axis.set_xlabel("1 - specificity")
     axis.set_ylabel("sensitivity")
     axis.legend(loc="lower right")
-    _save(figure, path)
+    save(figure, path)
 
 
 def plot_precision_recall(curves: Mapping[str, Judged], path: Path) -> None:
@@ -66,7 +68,7 @@ def plot_precision_recall(curves: Mapping[str, Judged], path: Path) -> None:
     axis.set_ylabel("precision (positive predictive value)")
     axis.set_ylim(0, 1.02)
     axis.legend(loc="lower left")
-    _save(figure, path)
+    save(figure, path)
 
 
 def _draw_curves(axis: Axes, curves: Mapping[str, Judged], curve: Curve) -> list[Line2D]:
@@ -104,11 +106,12 @@ def plot_confusion(counts: NDArray[np.int64], labels: Sequence[str], path: Path)
     axis.set_yticks(range(len(labels)), labels)
     axis.set_xlabel("decided")
     axis.set_ylabel("labelled")
-    _save(figure, path)
+    save(figure, path)
 
 
 def plot_reliability(happened: _Bools, probability: _Floats, said: str, path: Path) -> None:
-    """What was stated against what happened, by bin, above the number of films in each bin.
+    """What was stated against what happened, by bin with its 95 % interval after Wilson, above the
+    number of films in each bin.
 
     said: what the probability is of.
     """
@@ -119,14 +122,18 @@ def plot_reliability(happened: _Bools, probability: _Floats, said: str, path: Pa
     edges = np.linspace(0, 1, len(counts) + 1)
     known = counts > 0
     axis.plot([0, 1], [0, 1], color="0.8")
-    axis.plot(stated[known], seen[known], "C0-o", markersize=4)
+    bounds = [
+        wilson(float(part), int(n)) for part, n in zip(seen[known], counts[known], strict=True)
+    ]
+    reach = np.abs(np.array(bounds).T - seen[known])  # (2, B): below and above
+    axis.errorbar(stated[known], seen[known], reach, fmt="C0-o", markersize=4, lw=1, capsize=2)
     axis.set_ylabel("how often it was so")
     axis.set_ylim(-0.02, 1.02)
     below.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color="C0", edgecolor="w")
     below.set_yscale("symlog", linthresh=10)
     below.set_ylabel("films")
     below.set_xlabel(f"probability of {said}")
-    _save(figure, path)
+    save(figure, path)
 
 
 def plot_scores(
@@ -150,7 +157,7 @@ def plot_scores(
     axis.set_xlabel(f"probability of {finding}")
     axis.set_ylabel("films")
     axis.legend(loc="upper center")
-    _save(figure, path)
+    save(figure, path)
 
 
 def plot_films(films: Sequence[_Floats], captions: Sequence[str], path: Path) -> None:
@@ -165,10 +172,11 @@ def plot_films(films: Sequence[_Floats], captions: Sequence[str], path: Path) ->
     for axis, film, caption in zip(axes.flat, films, captions, strict=False):
         axis.imshow(film, cmap="gray", vmin=0, vmax=1)
         axis.set_title(caption, fontsize=8)
-    _save(figure, path)
+    save(figure, path)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """As a PNG, or whatever the path's suffix says."""
     if figure.get_layout_engine() is None:
         figure.tight_layout()
     figure.savefig(path, dpi=120)

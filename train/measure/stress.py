@@ -118,7 +118,7 @@ def command(checkpoint_path: Path, data: tuple[str, ...], part: str, target: flo
     present = films.labels.numpy() > 0.5
     thresholds: list[float] = []
     for name, stress in STRESSES.items():
-        logits = infer(network, _apply(stress, films), config.input)
+        logits = infer(network, disturbed(films, stress), config.input)
         for k, finding in enumerate(checkpoint.findings):
             if name == next(iter(STRESSES)):
                 thresholds.append(float(np.quantile(logits[present[:, k], k], 1 - target)))
@@ -131,7 +131,8 @@ def command(checkpoint_path: Path, data: tuple[str, ...], part: str, target: flo
             click.echo(f"  {name:28} {shown}")
 
 
-def _apply(stress: Callable[[Tensor], Tensor], films: Films) -> Films:
+def disturbed(films: Films, stress: Callable[[Tensor], Tensor]) -> Films:
+    """stress: on grey films (N, 1, H, W) from 0 to 1; what leaves that range is cut off."""
     pixels = [
         stress(batch.float() / 255).clamp(0, 1).mul(255).round().to(torch.uint8)
         for batch in films.pixels.split(64)

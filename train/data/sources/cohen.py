@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from ..manifest import NO_FINDING_NAMES, Entry
-from .listing import SUFFIXES, age_of, header_of, raise_missing, read_table, view_of
+from .listing import SUFFIXES, age_of, header_of, raise_missing, read_table, sex_of, view_of
 
 NAME = "cohen"
 LAYOUT = "metadata.csv with a column filename, and images/"
@@ -44,7 +44,8 @@ def read(root: Path) -> list[Entry]:
         if not path.is_file():
             missing.append(str(path))
         view, age = view_of(row.get("view", "")), age_of(row.get("age", ""))
-        entries.append(Entry(path, findings, row["patientid"], NAME, view, age))
+        sex = sex_of(row.get("sex", ""))
+        entries.append(Entry(path, findings, row["patientid"], NAME, view, age, sex=sex))
     raise_missing(missing, root / "metadata.csv")
     return entries
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..manifest import Entry
 from .cohen import findings_of, is_radiograph
-from .listing import age_of, films_in, header_of, raise_missing, read_table, view_of
+from .listing import age_of, films_in, header_of, raise_missing, read_table, sex_of, view_of
 
 NAME = "figure1"
 LAYOUT = "metadata.csv without a column filename, and images/ named by patientid"
@@ -35,7 +35,8 @@ def read(root: Path) -> list[Entry]:
             missing.append(str(images / name))
             continue
         view, age = view_of(row.get("view", "")), age_of(row.get("age", ""))
+        sex = sex_of(row.get("sex", ""))
         patient = name.rstrip("abcdefgh")
-        entries.append(Entry(films[name], findings, patient, NAME, view, age))
+        entries.append(Entry(films[name], findings, patient, NAME, view, age, sex=sex))
     raise_missing(missing, root / "metadata.csv")
     return entries

@@ -1,4 +1,4 @@
-"""What the readers of the public sets share: which files are films, sides, ages, views, tables."""
+"""What the readers of the public sets share: which files are films, sides, patients, tables."""
 
 import csv
 import io
@@ -78,6 +78,12 @@ def view_of(text: str) -> str:
     if not words:
         return ""
     return {"PA": PA, "AP": AP, "L": LATERAL, "LL": LATERAL, "LATERAL": LATERAL}.get(words[0], "")
+
+
+def sex_of(text: str) -> str:
+    """F or M from "F", "Female", "male 45yrs" or "Patient's Sex: F"; "" where none is stated."""
+    match = re.search(r"\b(f|female|m|male)\b", text.lower())
+    return match[1][0].upper() if match else ""
 
 
 def header_of(path: Path) -> tuple[str, ...]:

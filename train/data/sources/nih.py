@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ...errors import TrainError
 from ..manifest import Entry
-from .listing import age_of, films_below, read_table, view_of
+from .listing import age_of, films_below, read_table, sex_of, view_of
 
 NAME = "nih"
 LAYOUT = "Data_Entry_2017.csv or sample_labels.csv, and images/"
@@ -61,4 +61,5 @@ def _entry(row: dict[str, str], path: Path, sides: dict[str, str]) -> Entry:
         view_of(row["View Position"]),
         age_of(row["Patient Age"]),
         sides.get(path.name, ""),
+        sex_of(row.get("Patient Gender", "")),
     )

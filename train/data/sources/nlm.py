@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from ..manifest import PA, Entry
-from .listing import age_of, films_in
+from .listing import age_of, films_in, sex_of
 
 _AGE = re.compile(r"\d+\s*(?:y|m|w|d)", re.IGNORECASE)
 _SAME_PATIENT = re.compile(r"same\s+p(?:atien)?t\.?\s+as\s+(\w+)", re.IGNORECASE)
@@ -32,6 +32,7 @@ def read_nlm(root: Path, prefix: str, source: str) -> list[Entry]:
             source,
             PA,
             _age(readings[path.stem]),
+            sex=sex_of(_head(readings[path.stem])),
         )
         for path in films
     ]
@@ -47,9 +48,13 @@ def _reading(film: Path) -> str:
 
 def _age(reading: str) -> float | None:
     """From "male 45yrs" or "Patient's Age: 027Y"; a number without a unit is something else."""
-    # Below these lines stands what was seen, with numbers of its own.
-    match = _AGE.search(" ".join(reading.splitlines()[:2]))
+    match = _AGE.search(_head(reading))
     return age_of(match[0]) if match else None
+
+
+def _head(reading: str) -> str:
+    """The lines about the patient; below stands what was seen, with numbers of its own."""
+    return " ".join(reading.splitlines()[:2])
 
 
 def _patient(stem: str, readings: dict[str, str]) -> str:

@@ -1,0 +1,1 @@
+"""A site's own operating point: labelled films -> a site profile (profile.py)."""

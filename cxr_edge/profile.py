@@ -1,0 +1,388 @@
+"""Site profiles: what `cxr-edge calibrate` found out about one model at one site.
+
+    FOLDER/used.json        which profile each model is judged by
+    FOLDER/DIGEST.json      a profile with its sha256; earlier ones stay
+
+A profile belongs to one model file, or its twin, and to no other. One that was edited by hand is
+not used: nobody measured what it promises then.
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+
+from .errors import ProfileError, SettingsError
+from .evidence import Interval
+from .language import Message, why
+from .model_card import ModelCard, UnsureBand
+from .proportion import n_needed
+from .strict import from_data
+
+SCHEMA_VERSION = 1
+AS_IT_IS, TEMPERATURE, ISOTONIC = "as it is", "temperature", "isotonic"
+REACH = 0.05  # of an interval that says enough
+_N_DIGITS = 16  # of its digest, in the name of a profile's file
+# What a band was measured on that the site's own films gave.
+OWN_FILMS = "films of this site"
+_USED_NAME = "used.json"
+_DO_AGAIN = Message("Run `cxr-edge calibrate` again with the labels, or `cxr-edge profile off`.")
+# Rows name it: no cell that a spreadsheet would take for a formula.
+_NAME = re.compile(r"\w[\w .-]{0,39}(?<! )")
+# Nearer to 0 or 1 a probability has no logit that could be told apart.
+_NEAREST = 1e-15
+
+
+@dataclass(frozen=True)
+class ProbabilityMap:
+    """What turns the model's probability into the site's, by `kind`.
+
+    "as it is": nothing does. "temperature": 1 / (1 + exp(-(logit / temperature + offset))), of the
+    logit of the model's probability (Guo et al. 2017, arXiv:1706.04599, with the offset of Platt
+    1999). "isotonic": straight lines between knots, pairs of the model's and the site's probability
+    that lead from (0, 0) to (1, 1).
+
+    It always rises, so that a threshold divides films on either scale in the same way.
+    """
+
+    kind: str
+    temperature: float
+    offset: float
+    knots: tuple[tuple[float, float], ...]
+
+    def __post_init__(self) -> None:
+        if self.kind not in (AS_IT_IS, TEMPERATURE, ISOTONIC):
+            raise ValueError(f"a probability cannot be calibrated {self.kind!r}")
+        if not self.temperature > 0:
+            raise ValueError("the temperature must be positive")
+        if self.kind == ISOTONIC:
+            if self.knots[:1] + self.knots[-1:] != ((0.0, 0.0), (1.0, 1.0)):
+                raise ValueError("knots must lead from (0, 0) to (1, 1)")
+            if any(a[0] >= b[0] or a[1] >= b[1] for a, b in pairwise(self.knots)):
+                raise ValueError("knots must rise")
+
+    def __call__(self, probability: float) -> float:
+        if self.kind == TEMPERATURE:
+            return 1 / (1 + math.exp(-(logit(probability) / self.temperature + self.offset)))
+        if self.kind == ISOTONIC:
+            after = min(bisect_right(self.knots, (probability, 1.0)), len(self.knots) - 1)
+            (x0, y0), (x1, y1) = self.knots[after - 1 : after + 1]
+            return y0 + (y1 - y0) * (probability - x0) / (x1 - x0)
+        return probability
+
+    def inverse(self, probability: float) -> float:
+        """What the model's own was, of a probability of the site's."""
+        if self.kind == TEMPERATURE:
+            return 1 / (1 + math.exp(-(logit(probability) - self.offset) * self.temperature))
+        if self.kind == ISOTONIC:
+            after = next(
+                (n for n, knot in enumerate(self.knots[1:-1], 1) if knot[1] >= probability), -1
+            )
+            (x0, y0), (x1, y1) = self.knots[after - 1], self.knots[after]
+            return x0 + (x1 - x0) * (probability - y0) / (y1 - y0)
+        return probability
+
+
+UNCHANGED = ProbabilityMap(AS_IT_IS, 1.0, 0.0, ())
+
+
+def logit(probability: float) -> float:
+    """log(p / (1 - p)), of a probability that is kept a hair's breadth from 0 and 1."""
+    kept = min(max(probability, _NEAREST), 1 - _NEAREST)
+    return math.log(kept / (1 - kept))
+
+
+@dataclass(frozen=True)
+class SitePoint:
+    """A finding's operating point at this site; every figure has its 95 % interval.
+
+    threshold: on the site's probability, where a film is positive from it on; model_threshold: the
+    same on the model's own. target_sensitivity: what it was chosen for. sensitivity, specificity,
+    ppv, npv: of films that the threshold was not chosen on (calibration.fit); None where no film
+    tells. prevalence: that ppv and npv are for; is_given: by a person, as it is not that of the
+    labelled films. n_present, n_absent: films, of so many patients; a film of which nobody knows
+    the patient counts as one. unsure: on the site's probability. probability: from the model's to
+    the site's. brier_before, brier_after: Brier score of either, cross-validated.
+    """
+
+    finding: str
+    threshold: Interval
+    model_threshold: float
+    target_sensitivity: float
+    sensitivity: Interval
+    specificity: Interval
+    ppv: Interval | None
+    npv: Interval | None
+    prevalence: float
+    is_given: bool
+    n_present: int
+    n_absent: int
+    n_patients_present: int
+    n_patients_absent: int
+    unsure: UnsureBand | None
+    probability: ProbabilityMap
+    brier_before: Interval
+    brier_after: Interval
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.model_threshold <= 1:
+            raise ValueError(f"the threshold of {self.finding} must lie between 0 and 1")
+        if not 0 < self.target_sensitivity < 1 or not 0 < self.prevalence < 1:
+            raise ValueError(f"the aim for {self.finding} must lie between 0 and 1")
+
+    @property
+    def n_missing(self) -> tuple[int, int]:
+        """How many more patients with the finding, and without, it takes for intervals of
+        sensitivity and specificity that reach REACH to either side: proportion.n_needed, at the
+        target and at the specificity that was found."""
+        return (
+            max(0, n_needed(self.target_sensitivity, REACH) - self.n_patients_present),
+            max(0, n_needed(self.specificity.value, REACH) - self.n_patients_absent),
+        )
+
+
+@dataclass(frozen=True)
+class SiteProfile:
+    """What one model is at one site, by labelled films.
+
+    name: the site's. model, model_version, model_sha256: what the films were read by; twin_sha256:
+    of the fp32 file that may step in for it, or "". made_at: ISO 8601. made_by: version of
+    cxr-edge. labels: the file's name, or "verdicts". films_digest: a sha256 over the films' own
+    digests and labels. n_films: that were read; n_left_out: that were labelled, and had no answer.
+    """
+
+    schema_version: int
+    name: str
+    model: str
+    model_version: str
+    model_sha256: str
+    twin_sha256: str
+    made_at: str
+    made_by: str
+    labels: str
+    films_digest: str
+    n_films: int
+    n_left_out: int
+    points: tuple[SitePoint, ...]
+
+    def __post_init__(self) -> None:
+        if self.schema_version != SCHEMA_VERSION:
+            raise ValueError(f"schema version {self.schema_version}, not {SCHEMA_VERSION}")
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"a site cannot be called {self.name!r}")
+        if len({point.finding for point in self.points}) != len(self.points) or not self.points:
+            raise ValueError("each finding must be there once")
+
+    @cached_property
+    def digest(self) -> str:
+        """A sha256 over everything that it says."""
+        said = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(said.encode()).hexdigest()
+
+    @property
+    def label(self) -> str:
+        """As rows name it."""
+        return f"{self.name} {self.digest[:8]}"
+
+    def of(self, finding: str) -> SitePoint | None:
+        return next((point for point in self.points if point.finding == finding), None)
+
+    def fits(self, model_sha256: str) -> bool:
+        """Whether it was made for that model file, or for its twin."""
+        return model_sha256 in (self.model_sha256, self.twin_sha256)
+
+    def to_json(self) -> str:
+        stored = {"sha256": self.digest, "profile": asdict(self)}
+        return json.dumps(stored, indent=1) + "\n"
+
+
+def read_profile(path: Path) -> SiteProfile:
+    """Raises ProfileError: not readable, damaged, edited, or of another version."""
+    try:
+        stored = from_data(_Stored, json.loads(path.read_bytes()))
+    except OSError as exc:
+        raise ProfileError(
+            Message("The site profile {path} cannot be read ({why}).", path=path, why=why(exc)),
+            _DO_AGAIN,
+        ) from exc
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise ProfileError(
+            Message("{path} is no site profile of this version ({why}).", path=path, why=exc),
+            _DO_AGAIN,
+        ) from exc
+    if stored.profile.digest != stored.sha256:
+        raise _edited(path)
+    return stored.profile
+
+
+def _edited(path: Path) -> ProfileError:
+    return ProfileError(
+        Message(
+            "The site profile {path} was edited or damaged: nobody has measured what it says now.",
+            path=path,
+        ),
+        _DO_AGAIN,
+    )
+
+
+def check_name(name: str) -> None:
+    """Raises SettingsError where a site cannot be called so."""
+    if not _NAME.fullmatch(name):
+        raise SettingsError(
+            Message("A site cannot be called {name}.", name=repr(name)),
+            Message("Use up to 40 letters, digits, blanks and . _ -, a letter or digit first."),
+        )
+
+
+def user_profiles_folder() -> Path:
+    """Where this user's profiles are: beside the installed models (store.user_models_folder), if
+    the environment's CXR_EDGE_PROFILES names no other folder."""
+    from .store import user_models_folder
+
+    chosen = os.environ.get("CXR_EDGE_PROFILES")
+    return Path(chosen) if chosen else user_models_folder().with_name("profiles")
+
+
+class Profiles:
+    """The site profiles of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """folder: may be missing; it is made when a profile is kept."""
+        self.folder = folder
+
+    def active(self, card: ModelCard, model_sha256: str) -> SiteProfile | None:
+        """The profile that this model is to be judged by; None where none was chosen for its name.
+
+        Raises ProfileError: it was made for another file of that name, or cannot be read.
+        """
+        digest = self.used().get(card.name)
+        if digest is None:
+            return None
+        profile = read_profile(self._path(digest))
+        if profile.digest != digest:
+            raise _edited(self._path(digest))
+        if not profile.fits(model_sha256):
+            raise ProfileError(
+                Message(
+                    "The site profile {label} was made for {old} ({old_sha256}), and the films "
+                    "would be read by {new} ({new_sha256}).",
+                    label=profile.label,
+                    old=f"{profile.model} {profile.model_version}",
+                    old_sha256=profile.model_sha256[:12],
+                    new=card.label,
+                    new_sha256=model_sha256[:12],
+                ),
+                Message(
+                    "Run `cxr-edge calibrate` again with the labels, `cxr-edge profile off "
+                    "{name}`, or read without it: --no-profile.",
+                    name=card.name,
+                ),
+            )
+        return profile
+
+    def used(self) -> dict[str, str]:
+        """The digest of the profile in use, by the model's name. Raises ProfileError."""
+        path = self.folder / _USED_NAME
+        try:
+            return dict(from_data(_Used, json.loads(path.read_bytes())).used)
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except (OSError, TypeError, ValueError, RecursionError) as exc:
+            raise ProfileError(
+                Message("{path} cannot be read ({why}).", path=path, why=exc),
+                Message("Delete it, and choose with `cxr-edge profile use`."),
+            ) from exc
+
+    def paths(self) -> list[Path]:
+        """The files with profiles."""
+        return sorted(set(self.folder.glob("*.json")) - {self.folder / _USED_NAME})
+
+    def find(self, wanted: str) -> SiteProfile:
+        """The profile of that label, name, or beginning of the digest; of several the one that was
+        made last. Raises ProfileError: there is none, or it cannot be used."""
+        found = []
+        for path in self.paths():
+            try:
+                profile = read_profile(path)
+            except ProfileError:
+                if wanted and path.stem.startswith(wanted[:_N_DIGITS]):
+                    raise
+                continue
+            names = (profile.label, profile.name)
+            if wanted in names or (len(wanted) >= 4 and profile.digest.startswith(wanted)):
+                found.append(profile)
+        if not found:
+            raise ProfileError(
+                Message("There is no site profile {name} here.", name=wanted),
+                Message("See `cxr-edge profile list`."),
+            )
+        return max(found, key=lambda profile: profile.made_at)
+
+    def keep(self, profile: SiteProfile) -> Path:
+        """Store it and use it from now on; where it lies. Raises RecordError."""
+        path = self._path(profile.digest)
+        self._write(path, profile.to_json())
+        self.use(profile)
+        return path
+
+    def use(self, profile: SiteProfile) -> None:
+        """Judge its model by it from now on. Raises ProfileError, RecordError."""
+        self._set({**self.used(), profile.model: profile.digest})
+
+    def off(self, model: str = "") -> list[str]:
+        """Judge that model, or ("") every one, as its card says; the names of those that it makes a
+        difference to. Raises ProfileError, RecordError."""
+        used = self.used()
+        left = {name: digest for name, digest in used.items() if model not in ("", name)}
+        self._set(left)
+        return sorted(used.keys() - left.keys())
+
+    def remove(self, profile: SiteProfile) -> None:
+        """Delete it, and use it no more. Raises ProfileError, RecordError."""
+        if self.used().get(profile.model) == profile.digest:
+            self.off(profile.model)
+        self._path(profile.digest).unlink(missing_ok=True)
+
+    def _path(self, digest: str) -> Path:
+        return self.folder / f"{digest[:_N_DIGITS]}.json"
+
+    def _set(self, used: Mapping[str, str]) -> None:
+        self._write(self.folder / _USED_NAME, json.dumps(asdict(_Used(used)), indent=1) + "\n")
+
+    def _write(self, path: Path, text: str) -> None:
+        from .csv_export import whole_file
+        from .record import cannot_be_written
+
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise cannot_be_written(self.folder, exc) from exc
+        with whole_file(path) as file:
+            file.write(text.encode())
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A profile's file. sha256: the profile's own."""
+
+    sha256: str
+    profile: SiteProfile
+
+
+@dataclass(frozen=True)
+class _Used:
+    """By the model's name, the digest of the profile that it is judged by."""
+
+    used: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # One that leads out of the folder was not written here.
+        if any(not re.fullmatch("[0-9a-f]{64}", digest) for digest in self.used.values()):
+            raise ValueError("a digest must be 64 hexadecimal digits")

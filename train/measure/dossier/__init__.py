@@ -1,0 +1,1 @@
+"""Everything that one run can tell of a model, as one page: `python -m train evidence`."""
