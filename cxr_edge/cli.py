@@ -24,6 +24,8 @@ COMMANDS = (
     "serve",
     "status",
     "model",
+    "calibrate",
+    "profile",
     "export-csv",
     "reprocess",
     "benchmark",

@@ -21,8 +21,8 @@ class Selection:
     """Which predictions are wanted: those that fit everything that is given.
 
     since, until: both days are wanted too, in `timezone` (None: this machine's). model: see
-    Ledger.predictions. finding: that is positive. latest: of each film only the last prediction
-    of those in the folder, in that time and by that model.
+    Ledger.predictions. finding: that reaches its operating point. latest: of each film only the
+    last prediction of those in the folder, in that time and by that model.
     """
 
     folder: Path | None = None

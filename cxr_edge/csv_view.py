@@ -21,6 +21,7 @@ from .record import (
     cells_of,
     cut_to,
     cut_zeros,
+    is_of_earlier_version,
     is_torn,
     records,
     refuse_other_header,
@@ -55,7 +56,10 @@ class CsvView:
     ) -> None:
         """rotate: "never", or "day" or "month", which puts rows into files with -2026-11-21 or
         -2026-11 in their names, by the date in `timezone` (None: this machine's) when their films
-        were read."""
+        were read.
+
+        kept_aside: what was said last of files that an earlier version had written; "" for none.
+        """
         self.path = path
         self._folder = folder
         self._ledger = ledger
@@ -63,7 +67,9 @@ class CsvView:
         self._rotate = rotate
         self._timezone = timezone
         self._folder_id = ledger.folder_id(folder)
+        self.kept_aside = ""
         self._looked = False
+        self._of_this_version: set[Path] = set()
         self._compared: dict[Path, _Rows] = {}  # until nothing is lacking
         # The file that rows went to last.
         self._last: Path | None = path if rotate == "never" else None
@@ -90,8 +96,11 @@ class CsvView:
             if not known:
                 raise
         else:
-            # One that was cut off is mended when rows come.
-            if not self._dialect.header.startswith(first):
+            # One that was cut off is mended when rows come, and one of an earlier version, whose
+            # rows the ledger has, is kept aside then.
+            if not self._dialect.header.startswith(first) and not (
+                known and is_of_earlier_version(first)
+            ):
                 refuse_other_header(self.path, first, self._dialect)
 
     def fill(self, limit: int = 1000) -> int:
@@ -126,8 +135,9 @@ class CsvView:
         through = self._ledger.view_through(self.path, self._folder_id)
         pending = list(self._ledger.predictions(self._folder, through, limit))
         periods = self._by_period(pending, through)
-        if gone := [first for first in periods if self._is_gone(self._file(first))]:
-            for first in gone:
+        begun = [first for first in periods if self._has_to_begin(self._file(first))]
+        if begun:
+            for first in begun:
                 self._begin_anew(first)
             return None
         for first, predictions in periods.items():
@@ -190,6 +200,43 @@ class CsvView:
                 place = self._ledger.csv_mount_point(file) or mount_point(file)
                 self._ledger.set_csv_size(file, new_size, place)
 
+    def _has_to_begin(self, file: Path) -> bool:
+        """Whether all rows of a file have to be written again, and why."""
+        if self._keep_aside(file):
+            logger.warning("%s", self.kept_aside)
+            return True
+        if self._is_gone(file):
+            logger.warning(
+                Message("%s is not there any more; it is begun anew with all its rows."), file
+            )
+            return True
+        return False
+
+    def _keep_aside(self, file: Path) -> bool:
+        """Give a file whose rows the ledger has, and that an earlier version wrote in its columns,
+        another name. Raises RecordError."""
+        if file in self._of_this_version or self._ledger.csv_size(file) is None:
+            return False
+        try:
+            with file.open("rb") as stream:
+                first = stream.readline(MAX_RECORD_BYTES)
+            if not is_of_earlier_version(first):
+                self._of_this_version.add(file)
+                return False
+            aside = _free_name(file)
+            file.rename(aside)
+        except FileNotFoundError:
+            return False
+        except OSError as exc:
+            raise cannot_be_written(file, exc) from exc
+        self.kept_aside = Message(
+            "{csv} was written by an earlier version, in other columns: it is kept as {aside}, and "
+            "begun anew with all its rows. This is said until the next start.",
+            csv=file,
+            aside=aside,
+        )
+        return True
+
     def _is_gone(self, file: Path) -> bool:
         """Whether rows were written to a file that is not there any more, or is empty."""
         if self._ledger.csv_size(file) is None or self._size(file):
@@ -200,9 +247,6 @@ class CsvView:
     def _begin_anew(self, first: date) -> None:
         """Have all rows of a file written again, those of other folders too: it is only a view."""
         file = self._file(first)
-        logger.warning(
-            Message("%s is not there any more; it is begun anew with all its rows."), file
-        )
         for view in self._ledger.views(self.path):
             through = 0
             if self._rotate != "never":
@@ -351,6 +395,15 @@ class _Rows:
             self.exact.add(hash((key, cells[_TIME])))
         if any_time or not _OWN_TIME.fullmatch(cells[_TIME]):
             self.of_any_time[key] += 1
+
+
+def _free_name(file: Path) -> Path:
+    """For a file of an earlier version, beside it."""
+    number, aside = 1, file.with_name(f"{file.stem}.earlier-version{file.suffix}")
+    while aside.exists():
+        number += 1
+        aside = file.with_name(f"{file.stem}.earlier-version-{number}{file.suffix}")
+    return aside
 
 
 def mount_point(path: Path) -> Path:

@@ -16,7 +16,7 @@ from .refusals import Refusals
 _SEND_A_CHEST_FILM = "Send a frontal chest radiograph (PA or AP)."
 _TURN = "Turn it upright where it was made, and export it again."
 # What is told for each condition of a gate but "readable": the sentence, and the next step.
-_TOLD: Mapping[str, tuple[str, str]] = {
+TOLD: Mapping[str, tuple[str, str]] = {
     "not_a_chest_film": ("This does not look like a chest radiograph.", _SEND_A_CHEST_FILM),
     "lateral": ("This looks like a lateral view.", "Send the frontal view (PA or AP)."),
     "inverted": (
@@ -31,11 +31,11 @@ _TOLD: Mapping[str, tuple[str, str]] = {
         "Export the whole radiograph, or take it again.",
     ),
     "overexposed": (
-        "The lungs are burnt out: nothing can be seen in them.",
+        "The film is overexposed: the lungs are black, and show nothing.",
         "Check the exposure and the window, and export or take it again.",
     ),
     "underexposed": (
-        "The film is too dark or too noisy: nothing can be seen in the lungs.",
+        "The film is underexposed: too white or too noisy to show the lungs.",
         "Check the exposure and the window, and export or take it again.",
     ),
     "photographed": (
@@ -43,10 +43,9 @@ _TOLD: Mapping[str, tuple[str, str]] = {
         "Export the radiograph itself, as DICOM, PNG or JPEG.",
     ),
 }
-_UNLIKE = "unlike_training"
-# A frontal film as it should hang: its rows run to the patient's left, its columns to the feet
-# (DICOM PS3.3 C.7.6.1.1.1). Each of the others, and what became of it.
-_UPRIGHT = "LF"
+UNLIKE_TRAINING = "unlike_training"
+# The rows of a frontal film as it should hang run to the patient's left, its columns to the feet: LF
+# (DICOM PS3.3 C.7.6.1.1.1). Others, and what became of the film.
 _LIES: Mapping[str, str] = {
     "HL": "rotated_90",
     "RH": "rotated_180",
@@ -55,6 +54,8 @@ _LIES: Mapping[str, str] = {
     "LH": "mirrored",
     "HR": "mirrored",
     "FL": "mirrored",
+    "AF": "lateral",
+    "PF": "lateral",
 }
 # View Positions of a chest that are neither frontal nor lateral (DICOM CID 4010 and its kin). What
 # is typed by hand is let through.
@@ -85,7 +86,7 @@ def check_header(header: Header, card: ModelCard, refusals: Refusals) -> None:
             )
         )
     if code := _LIES.get(header.orientation):
-        said, next_step = _TOLD.get(
+        said, next_step = TOLD.get(
             code, ("Left and right are exchanged.", "Export the radiograph again, not mirrored.")
         )
         refusals.refuse(RefusedError(code, f"By its header: {said}", next_step))
@@ -103,14 +104,15 @@ def check_outputs(
     conditions: (G,), features: (D,); see model_card.Gate.
     """
     probability = to_probability(conditions[None], SOFTMAX, 1.0)[0]
-    if probability[0] < gate.min_readable:
+    # This way round, what is no number is refused too.
+    if not probability[0] >= gate.min_readable:
         code = gate.conditions[1 + int(probability[1:].argmax())]
-        refusals.refuse(RefusedError(code, *_TOLD[code]))
+        refusals.refuse(RefusedError(code, *TOLD[code]))
     far = distance(features[None], gate)[0]
-    if far > gate.max_distance:
+    if not far <= gate.max_distance:
         refusals.refuse(
             RefusedError(
-                _UNLIKE,
+                UNLIKE_TRAINING,
                 f"This film is unlike all that the model learned from (distance {far:.2f}, at most "
                 f"{gate.max_distance:.2f}).",
                 "Have it read by a person. Where many are refused so, ask for a model for them.",

@@ -3,16 +3,20 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from .display import size_at, stretched
+from .interpret import on_models_scale
 from .model_card import SOFTMAX, ModelCard
 from .radiograph import Radiograph
 from .result import Finding
+
+if TYPE_CHECKING:
+    from .profile import SiteProfile
 
 LONG_SIDE_PX = 640
 # Log odds above the operating point at which the colour is full. One scale for all films and
@@ -64,10 +68,12 @@ def draw_overlays(
     heatmaps: NDArray[np.float32],
     findings: Sequence[Finding],
     card: ModelCard,
+    profile: "SiteProfile | None" = None,
 ) -> tuple[Overlay, ...]:
     """An overlay of each positive finding, or of the most probable one where none is positive.
 
-    logits, heatmaps: see `evidence`. findings: the film's, as `interpret` gives them.
+    logits, heatmaps: see `evidence`. findings: the film's, as `interpret` gives them, by that
+    profile.
     "no finding" is never drawn: nothing on a film shows what is not there.
     """
     judged = [finding for finding in findings if finding.threshold is not None]
@@ -75,9 +81,9 @@ def draw_overlays(
     film = stretched(radiograph, card.input, LONG_SIDE_PX)
     overlays = []
     for finding in [one for one in judged if one.positive] or judged[:1]:
-        picture = _captioned(
-            overlay(film, local[card.findings.index(finding.name)], finding), finding, card.label
-        )
+        of_finding = local[card.findings.index(finding.name)]
+        drawn = overlay(film, of_finding, on_models_scale(finding, profile))
+        picture = _captioned(drawn, finding, card.label)
         overlays.append(Overlay(finding.name, cv2.imencode(".png", picture)[1].tobytes()))
     return tuple(overlays)
 
@@ -87,7 +93,8 @@ def overlay(
 ) -> NDArray[np.uint8]:
     """A film (H, W) with a finding's evidence (h, w) over it, in colour: BGR (H, W, 3).
 
-    Grey stays what speaks for the finding no more than its operating point asks for.
+    Grey stays what speaks for the finding no more than its operating point asks for, which is on
+    the model's own scale (interpret.on_models_scale).
     """
     height, width = film.shape
     strength = _strength(local, finding, (width, height))

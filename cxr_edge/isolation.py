@@ -539,7 +539,7 @@ def _checked_identifiers(found: Identifiers) -> Identifiers:
 
 
 def _error(failure: Failure) -> RadiographError:
-    if failure.status not in _KINDS or not re.fullmatch("[a-z_]{1,40}", failure.code):
+    if failure.status not in _KINDS or not re.fullmatch("[a-z0-9_]{1,40}", failure.code):
         raise Nonsense
     if failure.code == "internal_error":
         logger.error("A film met a fault of this program at %s.", _plain(failure.where)[:80])

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ModelError
+from .gate import TOLD
 from .golden import GOLDEN_KEY, MAX_DRIFT, GoldenVector, drift, from_text, holds
 from .language import Message
 from .model_card import ModelCard
@@ -270,6 +271,12 @@ def _check_fit(session: Session, card: ModelCard, path: Path) -> None:
             GET_A_MODEL,
         )
     gate = card.gate
+    if gate is not None and (unknown := set(gate.conditions[1:]) - TOLD.keys()):
+        raise ModelError(
+            f"{path}: its gate tells of {', '.join(sorted(unknown))}, which this cxr-edge does not "
+            "know.",
+            GET_A_MODEL,
+        )
     wanted = [[len(gate.conditions)], [len(gate.centres[0])]] if gate is not None else [[], []]
     if [list(shapes.get(name, ()))[1:] for name in GATE_OUTPUTS] != wanted:
         raise ModelError(

@@ -118,7 +118,12 @@ def judge(
     from .heatmap import draw_overlays
 
     overlays = draw_overlays(
-        radiograph, outputs.logits[0], outputs.heatmaps[0], answer.findings, model.card
+        radiograph,
+        outputs.logits[0],
+        outputs.heatmaps[0],
+        answer.findings,
+        model.card,
+        terms.profile,
     )
     return replace(answer, overlays=overlays)
 
@@ -149,11 +154,11 @@ def predict_result(
 
     draw: with the findings drawn over the film.
     """
-    return result_by(_Here(model, terms, draw), path, model)
+    return result_by(_Here(model, terms, draw), path, model, terms)
 
 
-def result_by(reader: FilmReader, path: Path, model: Model) -> Result:
-    """The Result of a film that `reader` reads by `model`."""
+def result_by(reader: FilmReader, path: Path, model: Model, terms: Terms) -> Result:
+    """The Result of a film that `reader` reads by `model` on these terms."""
     started = time.perf_counter()
     status, reason, answer = "ok", "", Answer((), ())
     try:
@@ -179,6 +184,7 @@ def result_by(reader: FilmReader, path: Path, model: Model) -> Result:
         sha256=reader.sha256,
         overlays=answer.overlays,
         distance=answer.distance,
+        profile=terms.profile_label,
     )
 
 
@@ -191,10 +197,10 @@ def predict_contained(
     # The one broad except: whatever one film does, the next one is read.
     except Exception as exc:
         logger.exception("%s", path)
-        return internal_error(path, model, exc)
+        return internal_error(path, model, terms, exc)
 
 
-def internal_error(path: Path, model: Model, exc: Exception) -> Result:
+def internal_error(path: Path, model: Model, terms: Terms, exc: Exception) -> Result:
     """The Result of a film at which this program itself failed."""
     return Result(
         source=path,
@@ -207,6 +213,7 @@ def internal_error(path: Path, model: Model, exc: Exception) -> Result:
         duration_ms=0.0,
         processed_at=datetime.now(UTC),
         sha256="",
+        profile=terms.profile_label,
     )
 
 

@@ -38,6 +38,9 @@ COLUMNS = (
     "processed_at",
     "sha256",
 )
+# What the rows of an earlier version lack.
+_NEW_COLUMNS = frozenset({"answer", "site_profile"})
+_EARLIER_COLUMNS = [name for name in COLUMNS if name not in _NEW_COLUMNS]
 # A spreadsheet takes a cell that starts so for a formula (OWASP ASVS 5, 1.2.10).
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\0")
 _BOM = b"\xef\xbb\xbf"
@@ -262,13 +265,16 @@ def cut_zeros(path: Path, dialect: Dialect) -> int:
 def refuse_other_header(path: Path, first: bytes, dialect: Dialect) -> None:
     """Raises RecordError where a CSV's first line is not this dialect's header; a byte order mark
     may be there or not, as spreadsheets and editors please."""
-    text = first.removeprefix(_BOM).decode("utf-8", "replace").rstrip("\r\n")
-    bare = text.replace('"', "")  # some spreadsheets quote every cell
-    if bare.split(dialect.delimiter) == list(COLUMNS):
+    if _named_in(first, dialect) == list(COLUMNS):
         return
+    if is_of_earlier_version(first):
+        raise RecordError(
+            Message("{path} was written by an earlier version, in other columns.", path=path),
+            Message("Name another file, or move this one away; it was left untouched."),
+        )
     for other in DIALECTS.values():
         same_bom = other.bom == first.startswith(_BOM)
-        if bare.split(other.delimiter) == list(COLUMNS) and (same_bom or other.delimiter != ","):
+        if _named_in(first, other) == list(COLUMNS) and (same_bom or other.delimiter != ","):
             raise RecordError(
                 Message(
                     "{path} was written with --csv-dialect {name}.", path=path, name=other.name
@@ -279,10 +285,24 @@ def refuse_other_header(path: Path, first: bytes, dialect: Dialect) -> None:
         Message(
             "{path} is not a result file of this version: its first line is {line}.",
             path=path,
-            line=repr(text[:200]),
+            line=repr(_text_of(first)[:200]),
         ),
         Message("Name another file, or move this one away; it was left untouched."),
     )
+
+
+def is_of_earlier_version(first: bytes) -> bool:
+    """Whether a CSV with this first line was written by an earlier version, in any dialect."""
+    return any(_named_in(first, dialect) == _EARLIER_COLUMNS for dialect in DIALECTS.values())
+
+
+def _named_in(first: bytes, dialect: Dialect) -> list[str]:
+    # Some spreadsheets quote every cell.
+    return _text_of(first).replace('"', "").split(dialect.delimiter)
+
+
+def _text_of(first: bytes) -> str:
+    return first.removeprefix(_BOM).decode("utf-8", "replace").rstrip("\r\n")
 
 
 def records(file: BinaryIO) -> Iterator[bytes]:

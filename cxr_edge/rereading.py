@@ -57,7 +57,7 @@ def plan(ledger: Ledger, selection: Selection, model_sha256: str, again: bool) -
         if not again and ledger.has_answer(sha256, model_sha256):
             n_known += 1
             continue
-        path, is_hidden = _find(ledger, prediction)
+        path, is_hidden = find_film(ledger, prediction)
         if path is not None:
             films.append((prediction.id, path))
             folders.add(prediction.folder)
@@ -66,7 +66,7 @@ def plan(ledger: Ledger, selection: Selection, model_sha256: str, again: bool) -
     return Plan(tuple(films), frozenset(folders), n_known, n_gone, n_hidden)
 
 
-def _find(ledger: Ledger, prediction: Prediction) -> tuple[Path | None, bool]:
+def find_film(ledger: Ledger, prediction: Prediction) -> tuple[Path | None, bool]:
     """Where a film, or a copy of it, lies; and whether it could lie where no one can tell."""
     is_hidden = False
     for bearer in ledger.bearers(prediction):

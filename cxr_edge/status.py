@@ -13,9 +13,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from .drift.comparison import Comparison, next_step, summary
 from .errors import LedgerError
 from .language import Message
 from .ledger import Failure, Ledger, Watcher, midnight
+from .strict import from_data
 from .watch.claim import is_held
 
 _Key = TypeVar("_Key", bound=Hashable)
@@ -201,6 +203,17 @@ def state_of(folder: Folder, now: datetime) -> State:
     return "hanging" if silent else "watched"
 
 
+def drift_of(folder: Folder) -> Comparison | None:
+    """How its films compare with those that the model learned from, as its watcher said last; None:
+    nothing was said yet, or not so that this version knows it."""
+    if folder.watcher is None or folder.watcher.drift is None:
+        return None
+    try:
+        return from_data(Comparison, folder.watcher.drift)
+    except TypeError:
+        return None
+
+
 def of_folder(folder: Folder, limits: Limits, now: datetime) -> list[Trouble]:
     """What of a folder needs a person, the worst first."""
     found = _of_watcher(folder, now)
@@ -245,6 +258,8 @@ def of_folder(folder: Folder, limits: Limits, now: datetime) -> list[Trouble]:
                 Message("See whether films still reach the folder."),
             )
         )
+    if (week := drift_of(folder)) is not None and week.differences:
+        found.append(Trouble("warning", summary(week), next_step(week)))
     return found
 
 

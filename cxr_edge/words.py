@@ -53,7 +53,7 @@ REASONS = {
     "odd_shape": Message("This cannot be a whole chest radiograph. Export the whole one."),
     "out_of_memory": Message("This PC has too little memory for the file. Close other programs."),
     "overexposed": Message(
-        "The lungs are burnt out. Check the exposure, and export or take it again."
+        "The film is overexposed. Check exposure and window, and export or take it again."
     ),
     "photographed": Message(
         "This looks like a photograph of a screen. Export the radiograph itself."
@@ -71,7 +71,7 @@ REASONS = {
     "too_small": Message("The image is too small. Export it at full size, not as a thumbnail."),
     "took_too_long": Message("Reading took too long. Export the radiograph again."),
     "underexposed": Message(
-        "The film is too dark or too noisy. Check the exposure, and export or take it again."
+        "The film is underexposed. Check exposure and window, and export or take it again."
     ),
     "unlike_training": Message(
         "This film is unlike all that the model learned from. Have a person read it."

@@ -49,7 +49,7 @@ def test_a_folder_gives_a_table_a_summary_and_exit_code_0(films, tiny_model_path
     first, *table = outcome.stdout.splitlines()
     assert first.split() == ["file", "finding", "score", "result"]
     assert [line.split()[-1] for line in table] == ["positive", "negative"]
-    assert "2 radiographs: 1 positive, 1 negative, 0 refused, 0 failed." in outcome.stderr
+    assert "2 radiographs: 1 positive, 1 negative, 0 unsure, 0 refused, 0 failed." in outcome.stderr
     assert "Not for diagnostic use" in outcome.stderr
 
 

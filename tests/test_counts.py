@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from cxr_edge.ledger import Agreement, Day, Ledger, Verdict
+from cxr_edge.ledger import Agreement, Answers, Day, Ledger, Verdict
 from cxr_edge.result import Finding
 from tests.test_ledger import LOOK, NOW, result, seen
 
@@ -36,12 +36,16 @@ def test_every_day_has_its_films_by_what_became_of_them(ledger):
         record(ledger, MONDAY + timedelta(hours=hours), probability)
     record(ledger, MONDAY + timedelta(hours=26), status="refused", reason="colour: x")
     record(ledger, MONDAY + timedelta(hours=27), status="failed", reason="corrupt: x")
+    for probability in (0.5, 0.4):
+        within = (Finding("pneumonia", probability, 0.5, 0.4, 0.6),)
+        record(ledger, MONDAY + timedelta(hours=28), findings=within)
     days = ledger.per_day(MONDAY, MONDAY + timedelta(days=3), UTC)
     assert days == [
-        Day(date(2026, 3, 2), 1, 1, 0, 0),
-        Day(date(2026, 3, 3), 2, 0, 1, 1),
-        Day(date(2026, 3, 4), 0, 0, 0, 0),
+        Day(date(2026, 3, 2), positive=1, negative=1, unsure=0, refused=0, failed=0),
+        Day(date(2026, 3, 3), positive=2, negative=0, unsure=2, refused=1, failed=1),
+        Day(date(2026, 3, 4), 0, 0, 0, 0, 0),
     ]
+    assert [day.n_films for day in days] == [2, 6, 0]
     assert ledger.per_day(MONDAY, MONDAY, UTC) == []
 
 
@@ -130,6 +134,34 @@ def test_a_week_is_of_one_model_and_one_finding(ledger):
     assert week("pneumonia", "") == (2, pytest.approx(0.65), 3)
 
 
+def test_films_are_counted_by_the_profile_that_judged_them_and_how_far_out_they_lie(ledger):
+    week = (MONDAY, MONDAY + timedelta(weeks=1))
+    for distance in (0.5, 1.0, 1.5, 9.0, None):
+        record(ledger, MONDAY, distance=distance)
+    record(ledger, MONDAY, distance=1.0, profile="here 1234")
+    record(ledger, MONDAY, status="refused", reason="colour: x")
+    record(ledger, MONDAY, status="failed", reason="corrupt: x")
+    record(ledger, MONDAY, model_sha256=NEW, distance=1.0)
+    record(ledger, week[1], distance=1.0)
+    # An edge belongs to the bin above it; without a distance a film is in none.
+    assert ledger.answers(OLD, *week, (1.0, 2.0)) == Answers(
+        n_refused=1, by_profile={"": 5, "here 1234": 1}, distances=(1, 3, 1)
+    )
+    assert ledger.answers(OLD, MONDAY, MONDAY, (1.0,)) == Answers(0, {}, (0, 0))
+
+
+def test_scores_are_counted_between_edges_of_one_profile(ledger):
+    week = (MONDAY, MONDAY + timedelta(weeks=1))
+    for probability in (0.0, 0.29, 0.3, 0.5, 1.0):
+        record(ledger, MONDAY, probability)
+    record(ledger, MONDAY, 0.5, profile="here 1234")
+    record(ledger, MONDAY, 0.5, model_sha256=NEW)
+    record(ledger, week[1], 0.5)
+    assert ledger.scores("pneumonia", OLD, *week, "", (0.3, 0.6)) == (2, 2, 1)
+    assert ledger.scores("pneumonia", OLD, *week, "here 1234", (0.3, 0.6)) == (0, 1, 0)
+    assert ledger.scores("effusion", OLD, *week, "", (0.3, 0.6)) == (0, 0, 0)
+
+
 def test_people_against_the_model(ledger):
     """Who agrees with positive, or disagrees with negative, says that the finding is there."""
     words = {
@@ -177,8 +209,11 @@ def test_no_count_goes_through_more_than_its_time(ledger):
     ledger._db.set_trace_callback(statements.append)
     ledger.per_day(MONDAY, MONDAY + timedelta(days=1), UTC)
     ledger.per_week("pneumonia", OLD, MONDAY, MONDAY + timedelta(days=1), UTC)
+    ledger.scores("pneumonia", OLD, MONDAY, MONDAY + timedelta(days=1), "", (0.5,))
+    ledger.answers(OLD, MONDAY, MONDAY + timedelta(days=1), (1.0,))
     ledger._db.set_trace_callback(None)
-    assert len(statements) == 3
-    for statement in statements:
-        (step, *_) = (row[3] for row in ledger.all(f"EXPLAIN QUERY PLAN {statement}"))
+    assert len(statements) == 5
+    steps = [next(iter(ledger.all(f"EXPLAIN QUERY PLAN {one}")))[3] for one in statements]
+    for step in steps[:4]:
         assert "(finding=? AND processed_at>? AND processed_at<?)" in step
+    assert "predictions_by_time (processed_at>? AND processed_at<?)" in steps[4]

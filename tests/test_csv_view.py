@@ -18,6 +18,7 @@ from cxr_edge.ledger import Ledger
 from cxr_edge.record import COLUMNS, DIALECTS, STANDARD, CsvRecord, to_line
 from cxr_edge.result import Finding, Result
 from cxr_edge.watch.settle import Look
+from tests.made_csv import written_before
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 MODEL = "b" * 64
@@ -113,7 +114,8 @@ def test_rows_come_in_the_order_of_the_ledger_and_once(site):
     assert site.csv.read_bytes() == STANDARD.header + b"".join(lines)
 
 
-def test_a_csv_that_is_in_order_is_never_read(site, monkeypatch):
+def test_of_a_csv_that_is_in_order_only_the_first_line_is_read(site, monkeypatch):
+    """Once by each process: an earlier version may have written it."""
     view = site.view()
     view.fill()
     modes = []
@@ -123,12 +125,17 @@ def test_a_csv_that_is_in_order_is_never_read(site, monkeypatch):
         modes.append(mode)
         return opened(self, mode, *more, **options)
 
+    def reads(*_):
+        raise AssertionError("its rows are read")
+
     monkeypatch.setattr(Path, "open", spy)
+    monkeypatch.setattr("cxr_edge.csv_view.records", reads)
     for _ in range(3):
         site.film()
         view.fill()
-        site.fill()  # nor by a process that has just started
-    assert modes == ["ab"] * 3
+        site.fill()  # as a process that has just started
+    assert modes.count("rb") == 4
+    assert [mode for mode in modes if mode != "rb"] == ["ab"] * 3
 
 
 def test_many_rows_come_in_parts(site):
@@ -505,7 +512,7 @@ def test_a_quotation_mark_set_by_hand_doubles_nothing(site, monkeypatch):
         b"name,ward\nA,3\n",
         b"\xff\xfef\x00i\x00l\x00e\x00",
         b"PK\x03\x04",
-        ",".join(COLUMNS[:-1]).encode() + b"\n",  # an older version's
+        ",".join(COLUMNS[:-1]).encode() + b"\n",
     ],
 )
 def test_another_file_is_left_untouched_and_named_until_it_is_moved(site, other):
@@ -644,6 +651,145 @@ def test_another_rotation_puts_all_rows_into_its_own_files(site):
     site.fill()
     site.fill(rotate="month", timezone=UTC)
     assert site.names() == site.names(november) == ["1.jpg", "2.jpg"]
+
+
+# Of an earlier version
+
+
+@pytest.mark.parametrize("dialect", list(DIALECTS.values()), ids=list(DIALECTS))
+def test_the_csv_of_an_earlier_version_is_kept_aside_and_begun_anew(site, caplog, dialect):
+    site.film()
+    site.film()
+    site.fill(dialect=dialect)
+    written_before(site.csv, dialect)
+    before = site.csv.read_bytes()
+    site.film()
+    view = site.view(dialect=dialect)
+    view.check()
+    assert site.csv.read_bytes() == before
+    assert view.fill() == 3
+    aside = site.csv.with_name("results.earlier-version.csv")
+    assert aside.read_bytes() == before
+    lines = [to_line(result(f"{n}.jpg"), dialect) for n in (1, 2, 3)]
+    assert site.csv.read_bytes() == dialect.header + b"".join(lines)
+    assert f"it is kept as {aside}" in view.kept_aside
+    assert [one.getMessage() for one in caplog.records] == [view.kept_aside]
+    # Once.
+    site.film()
+    later = site.view(dialect=dialect)
+    assert later.fill() == 1
+    assert later.kept_aside == ""
+    assert set(site.csv.parent.iterdir()) == {site.csv, aside}
+
+
+def test_a_csv_of_an_earlier_version_that_excel_has_saved_is_known_too(site):
+    site.film()
+    site.fill()
+    written_before(site.csv)
+    header, *rows = site.csv.read_text().splitlines()
+    quoted = ";".join(f'"{name}"' for name in header.split(","))
+    site.csv.write_text("\r\n".join([quoted, *rows]), encoding="utf-8-sig")
+    assert site.fill() == 1
+    assert site.names() == ["1.jpg"]
+
+
+def test_what_was_kept_aside_before_is_never_written_over(site):
+    for n in range(3):
+        site.film()
+        site.fill()
+        written_before(site.csv)
+        site.csv.write_bytes(site.csv.read_bytes() + b"note %d\n" % n)
+    site.fill()
+    names = ("earlier-version", "earlier-version-2", "earlier-version-3")
+    kept = [site.csv.with_name(f"results.{name}.csv").read_bytes() for name in names]
+    assert [text.splitlines()[-1] for text in kept] == [b"note 0", b"note 1", b"note 2"]
+    assert site.names() == ["1.jpg", "2.jpg", "3.jpg"]
+
+
+def test_of_rotated_files_the_one_that_rows_go_to_is_begun_anew(site):
+    october, november = (site.csv.with_name(f"results-2026-{n}.csv") for n in (10, 11))
+    for day in (NOON - timedelta(days=40), NOON):
+        site.film(at=day)
+    options = {"rotate": "month", "timezone": UTC}
+    site.fill(**options)
+    for file in (october, november):
+        written_before(file)
+    before = october.read_bytes(), november.read_bytes()
+    site.film(at=NOON + timedelta(days=1))
+    site.view(**options).check()
+    site.fill(**options)
+    assert site.names(november) == ["2.jpg", "3.jpg"]
+    assert site.csv.with_name("results-2026-11.earlier-version.csv").read_bytes() == before[1]
+    assert october.read_bytes() == before[0]
+    # A film that was read last month, and whose row comes only now.
+    site.film(at=NOON - timedelta(days=39))
+    site.fill(**options)
+    assert site.names(october) == ["1.jpg", "4.jpg"]
+    assert site.csv.with_name("results-2026-10.earlier-version.csv").read_bytes() == before[0]
+    assert site.names(november) == ["2.jpg", "3.jpg"]
+
+
+def test_where_nothing_can_be_renamed_the_rows_wait(site, monkeypatch):
+    site.film()
+    site.fill()
+    written_before(site.csv)
+    before = site.csv.read_bytes()
+    site.film()
+    view = site.view()
+
+    def read_only(*_):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", read_only)
+        view.check()
+        for _ in range(2):
+            with pytest.raises(RecordError, match="check permission"):
+                view.fill()
+    assert site.csv.read_bytes() == before
+    assert (site.through, view.kept_aside) == (1, "")
+    assert view.fill() == 2
+    assert site.names() == ["1.jpg", "2.jpg"]
+
+
+def test_a_kill_between_the_new_name_and_the_first_row_loses_nothing(site, monkeypatch):
+    site.film()
+    site.fill()
+    written_before(site.csv)
+    site.film()
+    with site.killed_before_the_commit(monkeypatch):
+        site.fill()
+    assert not site.csv.exists()
+    site.fill()
+    assert site.names() == ["1.jpg", "2.jpg"]
+    assert site.csv.with_name("results.earlier-version.csv").exists()
+
+
+def test_one_of_which_the_ledger_knows_nothing_is_left_untouched(site):
+    """Its rows may be nowhere else."""
+    record = CsvRecord(site.csv)
+    record.append(result("theirs.jpg"))
+    written_before(site.csv)
+    before = site.csv.read_bytes()
+    site.film()
+    for ask in (site.view().check, site.view().fill):
+        with pytest.raises(RecordError, match="by an earlier version") as info:
+            ask()
+        assert "move this one away" in info.value.next_step
+    assert site.csv.read_bytes() == before
+
+
+def test_two_folders_that_share_it_both_get_all_their_rows(site, tmp_path):
+    ward = tmp_path / "ward"
+    site.film("a.jpg")
+    site.film("b.jpg", films=ward)
+    for films in (None, ward):
+        site.view(films).fill()
+    written_before(site.csv)
+    first, second = site.view(), site.view(ward)
+    assert (first.fill(), second.fill()) == (1, 1)
+    assert site.names() == ["a.jpg", "b.jpg"]
+    assert second.kept_aside == ""
 
 
 # Asked at the start

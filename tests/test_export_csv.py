@@ -12,10 +12,11 @@ from cxr_edge import csv_export
 from cxr_edge.cli import cli
 from cxr_edge.csv_export import Selection
 from cxr_edge.csv_view import CsvView
-from cxr_edge.ledger import Ledger, Verdict, database, schema
+from cxr_edge.ledger import Ledger, Verdict
 from cxr_edge.record import COLUMNS, STANDARD
 from cxr_edge.result import Finding, Identifiers, Result
 from cxr_edge.watch.settle import Look
+from tests.older_ledger import older_ledger
 
 FILMS = Path("/films ü")
 NOON = datetime(2026, 11, 21, 12).astimezone()
@@ -181,13 +182,14 @@ def test_verdicts_come_after_the_identifiers_and_may_be_none(ledger_path):
     assert [first[name] for name in VERDICT_COLUMNS] == ["", "", "", ""]
 
 
-def test_an_older_ledger_has_no_verdicts(tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr(database, "MIGRATIONS", schema.MIGRATIONS[:1])
-        patch.setattr(database, "SCHEMA_VERSION", 1)
-        with Ledger(tmp_path / "l.db") as ledger:
-            record(ledger, result("a.jpg"))
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_ledger_is_exported_as_it_is(tmp_path, version):
+    """It is only read, and so not brought up to date; one of version 1 has no verdicts."""
+    with older_ledger(tmp_path / "l.db", version) as ledger:
+        record(ledger, result("a.jpg"))
     assert names(tmp_path / "l.db", "--verdicts", "--latest", "--every-name") == "a"
+    (row,) = csv.DictReader(io.StringIO(export(tmp_path / "l.db", "-").stdout))
+    assert (row["answer"], row["site_profile"]) == ("positive", "")
 
 
 def test_excel_gets_its_dialect(ledger_path, tmp_path):

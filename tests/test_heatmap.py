@@ -12,7 +12,7 @@ import onnx
 import pytest
 from click.testing import CliRunner
 
-from cxr_edge import load_model
+from cxr_edge import heatmap, load_model
 from cxr_edge.cli import cli
 from cxr_edge.errors import ModelError
 from cxr_edge.heatmap import (
@@ -29,6 +29,7 @@ from cxr_edge.model_card import ModelCard
 from cxr_edge.model_file import without_heatmaps
 from cxr_edge.reading import predict_result
 from cxr_edge.result import Finding
+from cxr_edge.terms import Terms
 from tests.conftest import SAMPLES, make_film
 from tests.tiny_model import tiny_card, write_tiny_model
 
@@ -278,12 +279,25 @@ def test_every_positive_finding_is_drawn_or_else_the_most_probable_one(tmp_path)
     )
     drawn = predict_result(path, model, draw=True).overlays
     assert {one.finding for one in drawn} == {"effusion", "nodule"}
-    one_only = {"effusion": 0.999, "nodule": 0.1}
+    one_only = Terms({"effusion": 0.999, "nodule": 0.1})
     (drawn,) = predict_result(path, model, one_only, draw=True).overlays
     assert drawn.finding == "nodule"
-    none = dict.fromkeys(model.card.findings, 0.9999)
+    none = Terms(dict.fromkeys(model.card.findings, 0.9999))
     assert len(predict_result(path, model, none, draw=True).overlays) == 1
     assert predict_result(path, model).overlays == ()
+
+
+def test_the_caption_says_where_a_person_has_to_decide(monkeypatch):
+    said, line = [], heatmap._line
+
+    def spy(text: str, width: int) -> np.ndarray:
+        said.append(text)
+        return line(text, width)
+
+    monkeypatch.setattr(heatmap, "_line", spy)
+    unsure = Finding("pneumonia", 0.6, 0.5, 0.4, 0.7)
+    heatmap._captioned(np.zeros((640, 640, 3), np.uint8), unsure, "tiny 1")
+    assert "pneumonia: unsure, score 60" in said
 
 
 def test_no_finding_is_never_drawn(tmp_path):
@@ -291,7 +305,8 @@ def test_no_finding_is_never_drawn(tmp_path):
     card = exclusive_card()
     model_path = write_tiny_model(tmp_path / "m.onnx", card.to_json(), n_outputs=3)
     model = load_model(model_path, "cpu", heatmaps=True)
-    result = predict_result(path, model, dict.fromkeys(card.findings, 0.9), draw=True)
+    terms = Terms(dict.fromkeys(card.findings, 0.9))
+    result = predict_result(path, model, terms, draw=True)
     assert not result.findings[0].positive
     (drawn,) = result.overlays
     assert drawn.finding in card.findings[1:]

@@ -28,6 +28,7 @@ from cxr_edge.radiograph import corrupt, is_out_of_memory, read_radiograph
 from cxr_edge.reader_process import DRAWN, FAILED, IDENTIFIED, JUDGED, OPENED
 from cxr_edge.reading import predict_result
 from cxr_edge.result import Finding, Identifiers
+from cxr_edge.terms import Terms
 from cxr_edge.watch.claim import birth_of
 from tests.conftest import BROKEN, ROOT, make_film, until
 from tests.tiny_model import write_tiny_model
@@ -128,11 +129,11 @@ def test_several_findings_come_in_their_order(tmp_path):
         write_tiny_model(tmp_path / "three.onnx", findings=names, n_outputs=3), "cpu", 1
     )
     path = make_film(tmp_path / "film.png", 60)
-    thresholds = {"nodule": 0.001}
-    reader = IsolatedReader(model, thresholds)
+    terms = Terms({"nodule": 0.001})
+    reader = IsolatedReader(model, terms)
     answer = reader.read(path)
     reader.close()
-    assert answer.findings == predict(path, model, thresholds)
+    assert answer.findings == predict(path, model, terms)
     assert not answer.findings[1].positive
     assert answer.findings[0].name == "nodule"
 
@@ -336,7 +337,7 @@ def test_opencv_too_can_say_that_memory_is_missing():
 
 def test_a_fault_of_this_program_is_said_with_the_films_digest(tiny_model, tmp_path, caplog):
     path = make_film(tmp_path / "private name.png")
-    reader = IsolatedReader(tiny_model, {"pneumonia": "no number"})
+    reader = IsolatedReader(tiny_model, Terms({"pneumonia": "no number"}))
     with pytest.raises(UnreadableError, match="TypeError") as info:
         reader.read(path)
     assert info.value.code == "internal_error"

@@ -227,7 +227,7 @@ def test_a_newer_ledger_is_refused_and_left_untouched(tmp_path):
         db.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
     db.close()
     before = path.read_bytes()
-    with pytest.raises(LedgerError, match="schema version 3; this cxr-edge knows versions up to 2"):
+    with pytest.raises(LedgerError, match="schema version 4; this cxr-edge knows versions up to 3"):
         Ledger(path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["ledger.db"]
@@ -259,12 +259,12 @@ def test_an_older_ledger_is_brought_up_to_date_with_all_it_has(tmp_path, monkeyp
         ledger.record(seen(ledger), LOOK, result())
     step = "CREATE TABLE novelties (id INTEGER PRIMARY KEY);"
     monkeypatch.setattr("cxr_edge.ledger.database.MIGRATIONS", (*schema.MIGRATIONS, step))
-    monkeypatch.setattr("cxr_edge.ledger.database.SCHEMA_VERSION", 3)
+    monkeypatch.setattr("cxr_edge.ledger.database.SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
     with Ledger(path) as ledger:
         assert next(ledger.predictions()).result == result()
         assert ledger.all("SELECT * FROM novelties") == []
     with Ledger(path) as ledger:
-        assert ledger.schema_version() == 3
+        assert ledger.schema_version() == schema.SCHEMA_VERSION + 1
 
 
 def test_a_migration_that_fails_changes_nothing(tmp_path, monkeypatch):
@@ -272,12 +272,12 @@ def test_a_migration_that_fails_changes_nothing(tmp_path, monkeypatch):
     Ledger(path).close()
     step = "CREATE TABLE novelties (id INTEGER PRIMARY KEY);\nCREATE TABLE files (x);"
     monkeypatch.setattr("cxr_edge.ledger.database.MIGRATIONS", (*schema.MIGRATIONS, step))
-    monkeypatch.setattr("cxr_edge.ledger.database.SCHEMA_VERSION", 3)
+    monkeypatch.setattr("cxr_edge.ledger.database.SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
     with pytest.raises(LedgerError, match="already exists"):
         Ledger(path)
     monkeypatch.undo()
     with Ledger(path) as ledger:
-        assert ledger.schema_version() == 2
+        assert ledger.schema_version() == schema.SCHEMA_VERSION
 
 
 def test_a_damaged_ledger_is_told_from_a_disk_in_trouble(tmp_path):

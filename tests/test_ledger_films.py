@@ -12,6 +12,7 @@ from cxr_edge.errors import LedgerError
 from cxr_edge.ledger import Ledger, Prediction, Verdict, Wanted, database, schema
 from cxr_edge.result import Finding, Identifiers
 from cxr_edge.watch.settle import Look
+from tests.older_ledger import older_ledger
 from tests.test_ledger import FOLDER, NOW, result
 
 NEW = "d" * 64
@@ -105,7 +106,7 @@ def check_derived(ledger: Ledger) -> None:
         rank = -1.0
         if outcome == "ok":
             assert leading is not None
-            outcome = "positive" if leading.positive else "negative"
+            outcome = leading.answer
             rank = leading.positive + leading.probability
         bits = {"agree": 1, "disagree": 2, "unsure": 4}
         of_film = sum(bits[verdict] for verdict in set(said.values()))
@@ -196,6 +197,37 @@ def test_films_are_chosen_by_what_became_of_them(mixed, status, newest, highest)
     assert mixed.ledger.n_films(Wanted(status=status)) == len(newest)
     found = {"": "ba", "positive": "ba", "ok": "ba"}.get(status, "")
     assert mixed.shown(status=status, finding="pneumonia") == found
+
+
+@pytest.mark.parametrize(
+    ("status", "newest", "highest", "of_the_finding"),
+    [
+        ("", "hgfedcba", "abghcdfe", "gba"),
+        ("positive", "ba", "ab", "ba"),
+        ("unsure", "hg", "gh", "g"),
+        ("negative", "dc", "cd", ""),
+        ("ok", "hgdcba", "abghcd", "gba"),
+    ],
+)
+def test_films_that_a_person_has_to_decide_are_found_and_lie_by_their_score(
+    mixed, status, newest, highest, of_the_finding
+):
+    mixed.record("g", findings=(Finding("pneumonia", 0.6, 0.5, 0.4, 0.7),))
+    mixed.record("h", findings=(Finding("pneumonia", 0.4, 0.5, 0.4, 0.7),))
+    check_derived(mixed.ledger)
+    assert mixed.shown(status=status) == newest
+    assert mixed.shown(status=status, by_score=True) == highest
+    assert mixed.ledger.n_films(Wanted(status=status)) == len(newest)
+    assert mixed.shown(status=status, finding="pneumonia") == of_the_finding
+
+
+def test_a_band_distance_and_profile_are_kept(site):
+    within = (Finding("pneumonia", 0.6, 0.5, 0.4, 0.7),)
+    number = site.record("a", findings=within, distance=1.25, profile="ward 3")
+    film = site.ledger.film(number)
+    assert film is not None
+    assert film.result.findings == within
+    assert (film.result.distance, film.result.profile) == (1.25, "ward 3")
 
 
 def test_films_are_chosen_by_when_they_were_read(mixed):
@@ -512,18 +544,11 @@ def test_no_page_sorts_all_films_or_looks_each_up(site, by_score):
                 assert any("USING COVERING INDEX judged_by_rank" in step for step in inner), plan
 
 
-def version_1(path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
-    """A ledger of before, by the program of before: it knows none of the new tables."""
-    with monkeypatch.context() as patch:
-        patch.setattr(database, "MIGRATIONS", schema.MIGRATIONS[:1])
-        patch.setattr(database, "SCHEMA_VERSION", 1)
-        return Ledger(path)
-
-
-def test_an_older_ledger_shows_all_it_has_and_an_older_program_may_go_on(tmp_path, monkeypatch):
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_ledger_shows_all_it_has_and_an_older_program_may_go_on(tmp_path, version):
     path = tmp_path / "ledger.db"
     old = Site.__new__(Site)
-    old.ledger, old.n_films = version_1(path, monkeypatch), 0
+    old.ledger, old.n_films = older_ledger(path, version), 0
     old.record("a", sha256="a" * 64)
     old.record("a", folder=Path("/elsewhere"), sha256="a" * 64)
     old.record("b", 0.2, patient="PAT-1")
@@ -551,18 +576,20 @@ def test_an_older_ledger_shows_all_it_has_and_an_older_program_may_go_on(tmp_pat
     site.ledger.close()
 
 
-def test_a_ledger_that_cannot_be_brought_up_to_date_stays_as_it_was(tmp_path, monkeypatch):
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_ledger_that_cannot_be_brought_up_to_date_stays_as_it_was(tmp_path, monkeypatch, version):
     path = tmp_path / "ledger.db"
-    with version_1(path, monkeypatch) as old:
+    with older_ledger(path, version) as old:
         old.record(old.saw(old.folder_id(FOLDER), "a.jpg", Look(1, 2, 3)), Look(1, 2, 3), result())
         before = old.all("SELECT sql FROM sqlite_schema"), old.all("SELECT * FROM predictions")
-    broken = schema.MIGRATIONS[1] + "\nSELECT no_such_column FROM judged;\n"
+    *before_it, last = schema.MIGRATIONS
+    broken = last + "\nSELECT no_such_column FROM judged;\n"
     with monkeypatch.context() as patch:
-        patch.setattr(database, "MIGRATIONS", (schema.MIGRATIONS[0], broken))
+        patch.setattr(database, "MIGRATIONS", (*before_it, broken))
         with pytest.raises(LedgerError, match="no_such_column"):
             Ledger(path)
-    with version_1(path, monkeypatch) as old:
-        assert old.schema_version() == 1
+    with older_ledger(path, version) as old:
+        assert old.schema_version() == version
         assert before == (
             old.all("SELECT sql FROM sqlite_schema"),
             old.all("SELECT * FROM predictions"),
@@ -571,9 +598,10 @@ def test_a_ledger_that_cannot_be_brought_up_to_date_stays_as_it_was(tmp_path, mo
         assert shown(ledger.page(Wanted(), 9).films) == "a"
 
 
-def test_an_older_ledger_that_may_only_be_read_says_what_it_said_before(tmp_path, monkeypatch):
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_ledger_that_may_only_be_read_says_what_it_said_before(tmp_path, version):
     path = tmp_path / "ledger.db"
-    with version_1(path, monkeypatch) as old:
+    with older_ledger(path, version) as old:
         old.record(old.saw(old.folder_id(FOLDER), "a.jpg", Look(1, 2, 3)), Look(1, 2, 3), result())
     before = path.read_bytes()
     with Ledger(path, read_only=True) as ledger:
@@ -583,8 +611,13 @@ def test_an_older_ledger_that_may_only_be_read_says_what_it_said_before(tmp_path
         assert ledger.places(film) == [FOLDER / "a.jpg"]
         assert ledger.verdicts(film.id) == ledger.verdict_history(film.id) == []
         assert ledger.n_done(1, NOW, NOW + timedelta(1))["positive"] == 1
-        with pytest.raises(LedgerError):
-            ledger.page(Wanted(), 1)
+        if version == 1:
+            with pytest.raises(LedgerError):
+                ledger.page(Wanted(), 1)
+        else:
+            assert ledger.page(Wanted(status="positive"), 9).films == [film]
+        with pytest.raises(LedgerError, match="readonly"):
+            ledger.set_fact("a", "b")
     assert path.read_bytes() == before
 
 

@@ -14,6 +14,8 @@ import pytest
 from cxr_edge import golden, load_model, model, model_file, session
 from cxr_edge.errors import DeviceError, ModelError
 from cxr_edge.interpret import interpret
+from cxr_edge.model_card import UnsureBand
+from cxr_edge.terms import Terms
 from tests.tiny_model import golden_text, tiny_card, write_drifting_model, write_tiny_model
 
 
@@ -110,7 +112,7 @@ def test_a_probability_on_the_threshold_is_positive():
     (finding,) = interpret(np.array([0.0], np.float32), tiny_card())
     assert finding.probability == 0.5
     assert finding.positive
-    (finding,) = interpret(np.array([0.0], np.float32), tiny_card(), {"pneumonia": 0.51})
+    (finding,) = interpret(np.array([0.0], np.float32), tiny_card(), Terms({"pneumonia": 0.51}))
     assert not finding.positive
 
 
@@ -122,9 +124,31 @@ def test_extreme_logits_stay_probabilities():
 
 def test_the_leading_finding_is_a_positive_one_even_if_another_is_more_probable():
     card = tiny_card(("effusion", "nodule"))
-    findings = interpret(np.array([0.4, -0.4], np.float32), card, {"effusion": 0.9, "nodule": 0.3})
+    terms = Terms({"effusion": 0.9, "nodule": 0.3})
+    findings = interpret(np.array([0.4, -0.4], np.float32), card, terms)
     assert [f.name for f in findings] == ["nodule", "effusion"]
     assert [f.positive for f in findings] == [True, False]
+
+
+def test_what_a_person_has_to_decide_comes_after_what_is_positive_and_before_what_is_negative():
+    names = ("surely not", "unsure, below", "unsure, above", "surely", "surely not, either")
+    bands = (
+        UnsureBand(name, 0.3, 0.7, 0.95, 40, 40, "made films")
+        for name in ("unsure, below", "unsure, above")
+    )
+    card = replace(tiny_card(names), unsure=tuple(bands))
+    probabilities = np.array([0.45, 0.35, 0.65, 0.55, 0.1])
+    findings = interpret(np.log(probabilities / (1 - probabilities)), card)
+    assert [f.name for f in findings] == [
+        "surely",
+        *("unsure, above", "unsure, below"),
+        *("surely not", "surely not, either"),
+    ]
+    assert [f.answer for f in findings] == ["positive", "unsure", "unsure", "negative", "negative"]
+    # The site's own threshold has no band: nobody measured one.
+    findings = interpret(np.zeros(5), card, Terms({"unsure, above": 0.6}))
+    own = next(f for f in findings if f.name == "unsure, above")
+    assert (own.answer, own.unsure_from) == ("negative", None)
 
 
 def exclusive_card(findings=("no finding", "effusion", "nodule")):
@@ -149,11 +173,11 @@ def test_no_finding_leads_where_nothing_is_positive_and_is_never_positive():
     leading, *others = interpret(np.array([2.0, 0.0, 0.0], np.float32), card)
     assert (leading.name, leading.positive, leading.threshold) == ("no finding", False, None)
     assert not any(f.positive for f in others)
-    leading, *_ = interpret(np.array([2.0, 0.0, 1.9], np.float32), card, {"nodule": 0.4})
+    leading, *_ = interpret(np.array([2.0, 0.0, 1.9], np.float32), card, Terms({"nodule": 0.4}))
     assert (leading.name, leading.positive) == ("nodule", True)  # though less probable
     # One threshold for all, as --threshold gives it, is not for "no finding".
     everywhere = interpret(
-        np.array([9.0, 0.0, 0.0], np.float32), card, dict.fromkeys(card.findings, 0.1)
+        np.array([9.0, 0.0, 0.0], np.float32), card, Terms(dict.fromkeys(card.findings, 0.1))
     )
     assert not any(f.positive for f in everywhere)
 

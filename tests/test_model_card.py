@@ -12,9 +12,13 @@ from cxr_edge.errors import ModelError
 from cxr_edge.model_card import (
     SCHEMA_VERSION,
     Figure,
+    FindingScores,
+    Gate,
     ModelCard,
     OperatingPoint,
+    Reference,
     TrainingData,
+    UnsureBand,
 )
 
 CARD = ModelCard(
@@ -38,13 +42,21 @@ CARD = ModelCard(
     intended_use="Tests.",
     age_range_years=(1.0, 5.5),
     views=("PA", "AP"),
-    gate=None,
-    unsure=(),
-    reference=None,
+    gate=Gate(("readable", "lateral"), 0.5, ((0.0, 1.0),), 3.0, "validation", ()),
+    unsure=(UnsureBand("pneumonia", 0.3, 0.5, 0.95, 40, 60, "validation"),),
+    reference=Reference(
+        "validation",
+        100,
+        3,
+        (FindingScores("pneumonia", (0,) * 19 + (40,), (60,) + (0,) * 19),),
+        tuple(k / 10 for k in range(1, 10)),
+        (10,) * 10,
+    ),
     licence="MIT",
 )
 DATA: dict[str, Any] = json.loads(CARD.to_json())
 GONE = object()
+MAY_BE_NULL = ("gate", "reference")
 
 
 def changed(path: str, value: Any) -> str:
@@ -109,7 +121,12 @@ def test_missing_fact_is_named(path: str) -> None:
         ModelCard.from_json(changed(path, GONE))
 
 
-@pytest.mark.parametrize("path", REQUIRED)
+@pytest.mark.parametrize("fact", MAY_BE_NULL)
+def test_a_model_may_be_without_a_gate_and_a_reference(fact: str) -> None:
+    assert getattr(ModelCard.from_json(changed(fact, None)), fact) is None
+
+
+@pytest.mark.parametrize("path", [one for one in REQUIRED if one not in MAY_BE_NULL])
 def test_null_is_no_fact(path: str) -> None:
     with pytest.raises(ModelError, match=re.escape(path.split(".")[-1]).replace("_", "[_ ]")):
         ModelCard.from_json(changed(path, None))
@@ -166,6 +183,22 @@ def test_unknown_fact_is_named(place: str) -> None:
         ("precision", "int4", "precision is .int4."),
         ("precision", "fp32", "twin_sha256 must be empty"),
         ("twin_sha256", "A" * 64, "twin_sha256 must be 64"),
+        ("unsure.0.finding", "fracture", "unsure about nothing that the model judges"),
+        ("unsure.0.low", 0.45, "unsure band of pneumonia must hold its threshold"),
+        ("unsure.0.high", 0.35, "unsure band of pneumonia must hold its threshold"),
+        ("unsure.0.high", 0.2, "unsure band of pneumonia must rise"),
+        ("unsure.0.high", 1.1, "unsure band of pneumonia must rise"),
+        ("unsure.0.coverage", 1.0, "coverage of pneumonia"),
+        ("gate.conditions.0", "lateral", "gate's conditions must be 'readable'"),
+        ("gate.min_readable", -0.1, "min_readable must lie"),
+        ("gate.max_distance", 0, "max_distance must be positive"),
+        ("gate.centres", [], "gate's centres"),
+        ("gate.centres.0.1", "1", r"gate.centres\[0\]\[1\] should be float"),
+        ("gate", [], "gate must be an object"),
+        ("reference.n_refused", 101, "more films refused than there are"),
+        ("reference.distances", [1] * 9, "distances must be 10 counts"),
+        ("reference.scores.0.present", [1] * 19, "scores of pneumonia must be 20 counts"),
+        ("reference.scores.0.absent.3", -1, "scores of pneumonia must be 20 counts"),
         ("twin_sha256", "a" * 63, "twin_sha256 must be 64"),
         pytest.param("figures.0.value", 10**400, r"figures\[0\].value", id="beyond floats"),
     ],
@@ -177,14 +210,14 @@ def test_bad_fact_is_named(path: str, value: Any, named: str) -> None:
     assert len(info.value.message) < 300
 
 
-@pytest.mark.parametrize("version", [0, 1, 3, "2", None, GONE, True, 2.0])
+@pytest.mark.parametrize("version", [0, 1, 2, 4, "3", None, GONE, True, 3.0])
 def test_only_the_schema_version_that_is_known_is_read(version: Any) -> None:
     with pytest.raises(ModelError, match=r"schema[_ ]version"):
         ModelCard.from_json(changed("schema_version", version))
 
 
 @pytest.mark.parametrize(
-    ("version", "next_step"), [(1, "Export the model again"), (3, "made for a newer cxr-edge")]
+    ("version", "next_step"), [(2, "Export the model again"), (4, "made for a newer cxr-edge")]
 )
 def test_the_next_step_tells_an_older_schema_from_a_newer(version: int, next_step: str) -> None:
     with pytest.raises(ModelError, match=next_step):

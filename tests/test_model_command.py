@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,15 @@ from click.testing import CliRunner
 
 from cxr_edge.cli import cli
 from cxr_edge.model import shipped_models
+from cxr_edge.model_card import UnsureBand
 from export import sign as sign_main
 from tests.conftest import ROOT, make_film
-from tests.tiny_model import write_drifting_model, write_tiny_model
+from tests.tiny_model import (
+    gated_card,
+    write_drifting_model,
+    write_gated_model,
+    write_tiny_model,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +94,7 @@ def test_a_card_is_shown_for_people(name):
     text = invoke("model", "show", name).stdout
     for said in (
         "Meant for ",
-        " years.",
+        " years; views PA, AP.",
         "Not for diagnostic use",
         "positive from 0.",
         "sensitivity 0.",
@@ -101,6 +108,28 @@ def test_a_card_is_shown_for_people(name):
     assert "Recipe" not in text
     assert max(len(line) for line in text.splitlines()) <= 120
     assert "Recipe\n" in invoke("model", "show", name, "--all").stdout
+
+
+def test_what_a_model_refuses_and_where_it_is_unsure_is_shown(tmp_path, tiny_model_path):
+    band = UnsureBand("pneumonia", 0.2, 0.65, 0.95, 120, 340, "films of other patients")
+    card = replace(gated_card(), unsure=(band,), age_range_years=(1.0, 5.0))
+    text = invoke("model", "show", write_gated_model(tmp_path / "m.onnx", card)).stdout
+    said = " ".join(text.split())
+    for fact in (
+        "pneumonia: from 0.200 to 0.650",
+        "at least 95.0% of films with it, and of films without it, by 120 and 340 films",
+        "on films of other patients",
+        "patients who are not 1 to 5 years old, and views other than PA, AP.",
+        "Refused by the film itself: not_a_chest_film, lateral,",
+        "photographed, unlike_training.",
+        "refused: lateral 0.990 (0.950 to 1.000), 200 films",
+        "fitted on made films",
+    ):
+        assert fact in said, fact
+    assert max(len(line) for line in text.splitlines()) <= 120
+    without = invoke("model", "show", tiny_model_path).stdout
+    assert "It does not say where it is unsure." in without
+    assert "It cannot tell from a film what it cannot read." in without
 
 
 def test_a_card_is_shown_for_programs_and_of_a_file(tiny_model_path):

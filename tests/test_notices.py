@@ -110,6 +110,17 @@ def opened():
         one.close()
 
 
+def test_what_a_person_has_to_decide_is_told_as_such():
+    positives = Positives(with_names=True)
+    positives.add("a.png", ["pneumonia"])
+    positives.add("b.png", ["pneumonia", "effusion"], ["effusion"])
+    notice = positives.take(0.0, AT)
+    assert notice.title == "2 films positive or unsure: pneumonia 2, effusion (unsure) 1"
+    assert "b.png: pneumonia, effusion (unsure)" in notice.text
+    positives.add("c.png", ["pneumonia"])
+    assert positives.take(100.0, AT).title == "1 film positive: pneumonia 1"
+
+
 def test_the_first_positive_is_told_of_at_once_and_the_next_ones_together():
     positives = Positives()
     positives.add("a.png", ["pneumonia"])

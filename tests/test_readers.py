@@ -18,6 +18,7 @@ from cxr_edge.isolation import Limits
 from cxr_edge.reading import find_radiographs, predict_result, read_results
 from cxr_edge.result import Result
 from cxr_edge.session import CUDA, DML
+from cxr_edge.terms import STANDARD_TERMS, Terms
 from cxr_edge.watch import readers as readers_module
 from cxr_edge.watch.readers import Readers, Reading, n_workers_for
 from cxr_edge.watch.settle import Look
@@ -42,7 +43,7 @@ class Watching:
             "look": look_at,
             "wake": self.woken.set,
         }
-        self.readers = Readers(model, None, n_workers, Limits(), **settings | more)
+        self.readers = Readers(model, STANDARD_TERMS, n_workers, Limits(), **settings | more)
 
     def read(self, *paths: Path) -> dict[Path, Reading]:
         for path in paths:
@@ -103,7 +104,7 @@ def facts(result: Result) -> Result:
 @pytest.mark.parametrize("draw", [False, True])
 def test_a_result_is_that_of_predict(watching, tiny_model_path, films, draw):
     model = load_model(tiny_model_path, "cpu", 1, heatmaps=draw)
-    expected = [facts(predict_result(path, model, None, draw)) for path in films]
+    expected = [facts(predict_result(path, model, draw=draw)) for path in films]
     readings = watching(model, draw=draw).read(*films)
     found = [readings[path] for path in films]
     assert [facts(reading.result) for reading in found] == expected
@@ -117,14 +118,13 @@ def test_a_result_is_that_of_predict(watching, tiny_model_path, films, draw):
 def test_thresholds_are_those_that_were_asked_for(tiny_model, films):
     woken = threading.Event()
     settings = {"draw": False, "with_identifiers": False, "look": look_at, "wake": woken.set}
-    readers = Readers(tiny_model, {"pneumonia": 0.001}, 1, Limits(), **settings)
+    terms = Terms({"pneumonia": 0.001})
+    readers = Readers(tiny_model, terms, 1, Limits(), **settings)
     path = next(path for path in films if path.name == "film.png")
     readers.submit(path, look_at(path))
     assert woken.wait(60)
     (reading,) = readers.finished()
-    assert reading.result.findings == tuple(
-        predict_result(path, tiny_model, {"pneumonia": 0.001}).findings
-    )
+    assert reading.result.findings == predict_result(path, tiny_model, terms).findings
     assert reading.result.findings[0].threshold == 0.001
     readers.close(1)
 
@@ -330,6 +330,6 @@ def test_real_films_give_what_predict_gives(watching, real_films):
     model = load_model(threads=1)
     paths = [path for path in find_radiographs(real_films) if "224" not in str(path)]
     paths += [path for path in find_radiographs(real_films) if "224" in str(path)][:200]
-    expected = {result.source: facts(result) for result in read_results(paths, model, None, 2)}
+    expected = {result.source: facts(result) for result in read_results(paths, model, n_workers=2)}
     readings = watching(model).read(*paths)
     assert {path: facts(reading.result) for path, reading in readings.items()} == expected

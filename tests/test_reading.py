@@ -8,6 +8,7 @@ import pytest
 
 from cxr_edge import reading
 from cxr_edge.reading import predict_result, read_results
+from cxr_edge.terms import Terms
 from tests.conftest import make_film
 
 
@@ -28,7 +29,7 @@ def facts(result: reading.Result) -> tuple[object, ...]:
 @pytest.mark.parametrize("n_workers", [1, 2, 5])
 def test_results_come_in_the_order_of_the_films(films, tiny_model, n_workers):
     one_by_one = [predict_result(film, tiny_model) for film in films]
-    results = list(read_results(films, tiny_model, {"pneumonia": 0.5}, n_workers))
+    results = list(read_results(films, tiny_model, Terms({"pneumonia": 0.5}), n_workers))
     assert [facts(result) for result in results] == [facts(result) for result in one_by_one]
     assert [results[i].status for i in (6, 7, 23)] == ["ok", "failed", "failed"]
     assert len({result.findings for result in results}) > 30
@@ -46,7 +47,7 @@ def test_a_film_that_breaks_the_program_is_contained(
         return real(path, *args)
 
     monkeypatch.setattr(reading, "predict_result", broken)
-    results = list(read_results(films[:6], tiny_model, None, n_workers))
+    results = list(read_results(films[:6], tiny_model, n_workers=n_workers))
     assert [result.status for result in results] == ["ok"] * 3 + ["failed"] + ["ok"] * 2
     assert "internal_error: ZeroDivisionError: a bug" in results[3].reason
     assert "Traceback" in caplog.text
@@ -60,7 +61,7 @@ def test_workers_read_at_the_same_time(films, tiny_model, monkeypatch):
         return predict_result(path, *args)
 
     monkeypatch.setattr(reading, "predict_result", waiting)
-    assert len(list(read_results(films[:4], tiny_model, None, 2))) == 4
+    assert len(list(read_results(films[:4], tiny_model, n_workers=2))) == 4
 
 
 def test_only_so_many_films_are_read_ahead(films, tiny_model):
@@ -72,7 +73,7 @@ def test_only_so_many_films_are_read_ahead(films, tiny_model):
             taken += 1
             yield films[0]
 
-    results = read_results(endless(), tiny_model, None, 2)
+    results = read_results(endless(), tiny_model, n_workers=2)
     for _ in range(3):
         next(results)
     results.close()
@@ -89,7 +90,7 @@ def test_ctrl_c_ends_it_at_once(films, tiny_model, monkeypatch):
         return predict_result(path, *args)
 
     monkeypatch.setattr(reading, "predict_result", interrupted)
-    results = read_results(films * 20, tiny_model, None, 2)
+    results = read_results(films * 20, tiny_model, n_workers=2)
     with pytest.raises(KeyboardInterrupt):
         list(results)
     assert len(started) < len(films * 20)
@@ -104,6 +105,6 @@ def test_opencv_starts_no_threads_beside_the_workers(films, tiny_model, monkeypa
         return predict_result(path, *args)
 
     monkeypatch.setattr(reading, "predict_result", looking)
-    list(read_results(films[:4], tiny_model, None, 2))
+    list(read_results(films[:4], tiny_model, n_workers=2))
     assert seen == {1}
     assert cv2.getNumThreads() == before

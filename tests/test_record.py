@@ -21,6 +21,7 @@ from cxr_edge.record import (
     to_row,
 )
 from cxr_edge.result import Finding, Result, reason_for
+from tests.made_csv import written_before
 
 FINDINGS = (Finding("pneumonia", 0.876543, 0.5), Finding("effusion", 0.1, 0.4))
 
@@ -291,6 +292,17 @@ def test_results_inside_the_folder_that_is_read_are_refused(tmp_path):
     refuse_inside(tmp_path / "r.csv", tmp_path / "scans")
     with pytest.raises(RecordError, match="lies inside"):
         refuse_inside(tmp_path / "scans" / "sub" / ".." / "r.csv", tmp_path / "scans")
+
+
+def test_a_file_of_an_earlier_version_is_left_untouched_and_the_next_step_named(tmp_path):
+    path = tmp_path / "r.csv"
+    CsvRecord(path).append(result())
+    written_before(path)
+    before = path.read_bytes()
+    with pytest.raises(RecordError, match=r"r\.csv was written by an earlier version") as info:
+        CsvRecord(path)
+    assert info.value.next_step.startswith("Name another file, or move this one away")
+    assert path.read_bytes() == before
 
 
 def test_json_keeps_types_and_every_threshold():

@@ -17,6 +17,7 @@ from cxr_edge.ledger import Ledger
 from cxr_edge.reading import predict_result
 from cxr_edge.rereading import plan, readers_for, reread
 from cxr_edge.result import Identifiers
+from cxr_edge.terms import STANDARD_TERMS
 from cxr_edge.watch.scan import look_of
 from cxr_edge.watch.settle import Look
 from tests.conftest import make_film
@@ -82,7 +83,7 @@ def test_a_new_model_reads_every_film_again_and_the_csv_gets_its_rows(site):
     site.record("dark.png", "ward 3/bright.png")
     outcome = site.reprocess()
     assert outcome.exit_code == 0, outcome.stderr
-    assert "2 radiographs: 2 positive, 0 negative, 0 refused, 0 failed." in outcome.stderr
+    assert "2 radiographs: 2 positive, 0 negative, 0 unsure, 0 refused, 0 failed." in outcome.stderr
     assert "Not for diagnostic use" in outcome.stderr
     rows = site.rows()
     assert rows[:2] == [("dark.png", "tiny 1", "false"), ("bright.png", "tiny 1", "true")]
@@ -226,7 +227,7 @@ def test_an_interruption_leaves_what_is_done_and_the_next_run_goes_on(site):
     def interrupt(_) -> None:
         raise KeyboardInterrupt
 
-    with Ledger(site.ledger) as ledger, readers_for(model, None, 1) as (readers, wake):
+    with Ledger(site.ledger) as ledger, readers_for(model, STANDARD_TERMS, 1) as (readers, wake):
         planned = plan(ledger, Selection(), model.sha256, again=False)
         with pytest.raises(KeyboardInterrupt):
             reread(ledger, planned.films, readers, wake, 2, interrupt)

@@ -57,7 +57,7 @@ def test_the_unit_restarts_what_heals_and_is_watched(tmp_path: Path) -> None:
     unit = unit_of(write_config(tmp_path))
     assert values(unit, "Type") == ["notify"]
     assert values(unit, "Restart") == ["on-failure"]
-    assert values(unit, "RestartPreventExitStatus") == ["2 4 8"]  # not 7: the folder becomes free
+    assert values(unit, "RestartPreventExitStatus") == ["2 4 8 9"]  # not 7: the folder becomes free
     assert values(unit, "StartLimitIntervalSec") == ["0"]
     assert values(unit, "TimeoutStopSec") == ["20"]
     assert values(unit, "User") == ["radiology"]

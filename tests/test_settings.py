@@ -69,6 +69,11 @@ def test_a_file_saved_by_notepad_loads(tmp_path):
     assert load_settings(path).log.keep == 7
 
 
+def test_what_a_site_accepts_stands_in_the_file(load):
+    assert load("").model.accept == ()
+    assert load("[model]\naccept = ['lateral', 'age']").model.accept == ("lateral", "age")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -84,6 +89,9 @@ def test_a_file_saved_by_notepad_loads(tmp_path):
         ("poll_interval_s = 0", "poll_interval_s is 0. Give more than 0"),
         ("[model]\nthreshold = 1.5", "model.threshold is 1.5. Give 1 or less"),
         ("[model]\nthresholds = {pneumonia = -0.1}", "model.thresholds.pneumonia is -0.1"),
+        ("[model]\naccept = ['lateral', 'blank']", "model.accept is 'blank'. Give one of age, "),
+        ("[model]\naccept = ['LATERAL']", "model.accept is 'LATERAL'"),
+        ("[model]\naccept = 'lateral'", "model.accept should be"),
         ("[csv]\ndialect = 'french'", "csv.dialect is 'french'. Give one of standard, excel"),
         ("[workers]\nmemory_mb = 10", "workers.memory_mb is 10"),
         ("[log]\nkeep = 0", "log.keep is 0"),

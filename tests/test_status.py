@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from cxr_edge import status
 from cxr_edge.cli import cli
+from cxr_edge.drift.comparison import Check, Comparison, summary
 from cxr_edge.ledger import Ledger, Watcher
 from cxr_edge.result import Finding, Result
 from cxr_edge.status import (
@@ -180,6 +181,9 @@ def test_a_share_that_does_not_answer_holds_nobody_up():
 # With real ledgers
 
 
+UNSURE = (Finding("pneumonia", 0.6, 0.5, 0.4, 0.7),)
+
+
 def result(name: str, status: str = "ok", probability: float = 0.9, **more: object) -> Result:
     one = Result(
         source=Path(name),
@@ -238,6 +242,7 @@ def test_the_films_of_the_day_are_counted_by_outcome_and_each_once(site):
     for name, of_film in (
         ("positive", {"processed_at": midnight}),
         ("negative", {"probability": 0.1, "processed_at": site.now}),
+        ("unsure", {"findings": UNSURE, "processed_at": site.now}),
         ("refused", {"status": "refused", "processed_at": site.now}),
         ("failed", {"status": "failed", "processed_at": site.now}),
         ("yesterday", {"processed_at": midnight - timedelta(seconds=1)}),
@@ -250,7 +255,13 @@ def test_the_films_of_the_day_are_counted_by_outcome_and_each_once(site):
     again = result("positive", probability=0.2, processed_at=site.now, model_sha256="cd" * 32)
     site.ledger.record_again(first, again)
     (folder,) = site.look().folders
-    assert folder.today == {"positive": 0, "negative": 2, "refused": 1, "failed": 1}
+    assert folder.today == {
+        "positive": 0,
+        "negative": 2,
+        "unsure": 1,
+        "refused": 1,
+        "failed": 1,
+    }
     assert folder.n_copies == 1
     assert folder.last_done_at == site.now
 
@@ -320,6 +331,58 @@ def test_a_trouble_is_exit_code_1_and_comes_first(site):
     assert outcome.stdout.startswith(
         f"WARNING: {site.folder}: The folder cannot be listed (Stale file handle). (1 more)\n"
     )
+
+
+TESTS = (
+    Check("scores", "pneumonia", 196, 61.2, 0.0007, True),
+    Check("distances", "", 196, 0.4, 0.31, False),
+    Check("refusals", "", 200, 0.01, 0.2, False),
+)
+UNLIKE = Comparison("2026-03-02", "tiny 1", 200, 4, 0, 0.01, TESTS)
+
+
+def test_a_week_that_was_unlike_the_training_data_is_a_warning_with_its_test_and_its_rate(site):
+    site.beat(drift=asdict(UNLIKE))
+    with Claim(site.folder, site.path):
+        outcome = site.run()
+        as_json = site.run("--json")
+    assert (outcome.exit_code, as_json.exit_code) == (1, 1)
+    first, *others = outcome.stdout.splitlines()
+    assert first.startswith(
+        f"WARNING: {site.folder}: In the week of 2026-03-02 the films (200) did not look like those"
+    )
+    assert "(likelihood-ratio test against every mix, p = 0.0007)" in first
+    assert "one week in 100" in first
+    assert any("run cxr-edge calibrate" in line for line in others)
+    (folder,) = json.loads(as_json.stdout)["folders"]
+    (trouble,) = folder["troubles"]
+    assert (trouble["level"], trouble["says"]) == ("warning", summary(UNLIKE))
+    assert [one["p"] for one in folder["watchers"][0]["drift"]["tests"]] == [0.0007, 0.31, 0.2]
+
+
+@pytest.mark.parametrize(
+    ("tests", "said"),
+    [
+        (TESTS[1:], "the films (200) looked like those that tiny 1 was measured on"),
+        ((replace(TESTS[1], p=None),), "too few to compare"),
+        ((), "The model's card has nothing to compare with."),
+    ],
+)
+def test_a_week_without_a_difference_is_said_and_is_no_warning(site, tests, said):
+    site.beat(drift=asdict(replace(UNLIKE, tests=tests)))
+    with Claim(site.folder, site.path):
+        outcome = site.run()
+    assert outcome.exit_code == 0
+    assert said in outcome.stdout
+
+
+@pytest.mark.parametrize("drift", [None, {"week": "in words that only a later version knows"}])
+def test_what_is_not_known_of_drift_is_not_said(site, drift):
+    site.beat(drift=drift)
+    with Claim(site.folder, site.path):
+        outcome = site.run()
+    assert outcome.exit_code == 0
+    assert "In the week" not in outcome.stdout
 
 
 def test_a_disk_that_is_full_is_exit_code_2(site, monkeypatch):
@@ -451,7 +514,7 @@ def test_no_model_is_loaded(site):
     code = (
         "import sys; from click.testing import CliRunner; from cxr_edge.cli import cli\n"
         "CliRunner().invoke(cli, ['status', '--ledger', sys.argv[1]])\n"
-        "print({'onnxruntime', 'pydicom', 'watchdog', 'socket'} & set(sys.modules))"
+        "print({'numpy', 'onnxruntime', 'pydicom', 'watchdog', 'socket'} & set(sys.modules))"
     )
     command = [sys.executable, "-c", code, str(site.path)]
     assert subprocess.check_output(command, text=True).strip() == "set()"

@@ -10,6 +10,7 @@ import pytest
 from cxr_edge.errors import LedgerError, RecordError
 from cxr_edge.watch.settings import AfterSettings
 from tests.conftest import make_film
+from tests.made_csv import written_before
 from tests.watching import Bench, Clock
 
 
@@ -188,6 +189,7 @@ class Locked:
 
     def __init__(self, view) -> None:
         self.view, self.locked, self.n_tries = view, True, 0
+        self.kept_aside = ""
 
     def fill(self, limit=1000):
         self.n_tries += 1
@@ -208,6 +210,23 @@ def test_rows_wait_in_the_ledger_while_the_csv_is_locked(bench, caplog):
     assert sorted(bench.names) == ["1.png", "2.jpg"]
     assert bench.watch.trouble == ""
     assert set(bench.states().values()) == {"recorded"}
+
+
+def test_a_csv_of_an_earlier_version_is_kept_and_status_tells_where(bench, tmp_path, tiny_model):
+    bench.rounds()
+    bench.stop()
+    written_before(bench.csv_path)
+    before = bench.csv_path.read_bytes()
+    again = Bench(tmp_path, tiny_model).rounds()
+    assert sorted(again.names) == ["1.png", "2.jpg"]
+    aside = again.csv_path.with_name("results.earlier-version.csv")
+    assert aside.read_bytes() == before
+    (watcher,) = again.ledger.watchers()
+    assert "written by an earlier version" in watcher.trouble
+    assert str(aside) in watcher.trouble
+    # It keeps it from nothing, and is no reason to end with an error.
+    assert again.watch.trouble == ""
+    again.stop()
 
 
 def test_a_csv_that_is_deleted_comes_back_with_all_its_rows_though_no_film_comes(bench):

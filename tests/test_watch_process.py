@@ -10,8 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.conftest import make_film
+from tests.tiny_model import gated_film, write_gated_model
 
 # In every process that inherits it: a socket that is made leaves a line in a file.
 _AUDIT = """
@@ -69,7 +71,7 @@ def stop(process: subprocess.Popen) -> str:
     return out + err
 
 
-def written(tmp_path: Path, folder: Path, model: Path, **sections: str) -> Path:
+def written(tmp_path: Path, folder: Path, model: Path, /, **sections: str) -> Path:
     """A configuration file in which every output lies in tmp_path."""
     config = tmp_path / "cxr-edge.toml"
     top = {"csv": "path = 'r.csv'", "model": f"name = '{model}'", "log": "file = 'log.json'"}
@@ -167,6 +169,34 @@ def test_options_override_the_file_and_check_starts_nothing(folder, tmp_path, ti
     assert "right to start" in err
     assert rows(target) == []
     assert target.read_bytes().startswith(b"\xef\xbb\xbffile,")
+
+
+def test_a_refusal_is_overruled_by_the_file_or_the_command_line_and_the_row_says_so(tmp_path):
+    folder = tmp_path / "films"
+    folder.mkdir()
+    for condition in ("lateral", "inverted", "readable"):
+        film = Image.fromarray(gated_film(condition))
+        film.save(folder / f"{condition}.png")
+    model = write_gated_model(tmp_path / "gated.onnx")
+    config = written(tmp_path, folder, model, model="accept = ['inverted']")
+    for options, reasons in (
+        ([], {"inverted": "accepted: inverted", "lateral": "lateral: "}),
+        (["--accept", "lateral"], {"inverted": "inverted: ", "lateral": "accepted: lateral"}),
+    ):
+        target = tmp_path / f"{len(options)}.csv"
+        ledger = tmp_path / f"{len(options)}.db"
+        process = start("--config", config, "--csv", target, "--ledger", ledger, *options)
+        wait_for(lambda target=target: len(rows(target)) == 3, process)
+        said = stop(process)
+        found = {Path(row["file"]).stem: row["reason"] for row in rows(target)}
+        assert found["readable"] == ""
+        assert all(found[name].startswith(reason) for name, reason in reasons.items())
+        for name, reason in reasons.items():
+            if reason.startswith("accepted"):
+                assert f"read although it would be refused: {name}" in said
+    log = (tmp_path / "log.json").read_text(encoding="utf-8")
+    messages = [json.loads(line)["message"] for line in log.splitlines()]
+    assert any(message.endswith(": accepted: lateral") for message in messages)
 
 
 def test_films_that_the_file_would_move_stay_where_the_command_line_says_so(

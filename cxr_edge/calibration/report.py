@@ -101,14 +101,14 @@ def _rows(point: SitePoint) -> list[tuple[str, str]]:
         (_("NPV"), f"{_interval(point.npv)} {prevalence}"),
     ]
     if point.unsure is not None:
-        band = _("from {low} to below {high}: outside at most {part} % of either label are wrong")
+        band = _("from {low} to below {high}: outside at most {part} of either label are wrong")
         rows.append(
             (
                 _("unsure"),
                 band.format(
                     low=f"{point.unsure.low:.3f}",
                     high=f"{point.unsure.high:.3f}",
-                    part=f"{100 * (1 - point.unsure.coverage):.3g}",
+                    part=f"{100 * (1 - point.unsure.coverage):.3g} %",
                 ),
             )
         )

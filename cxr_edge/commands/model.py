@@ -11,6 +11,9 @@ import click
 from .options import NOT_FOR_DIAGNOSIS, json_option
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..model_card import Figure, ModelCard
     from ..model_file import ModelFile
     from ..store import Entry, Store
 
@@ -273,7 +276,7 @@ def _page(file: "ModelFile", entry: "Entry", with_recipe: bool) -> str:
         f"{card.label}: {card.precision}, {len(file.data) / 1e6:.1f} MB, {origin}{signed}",
         "",
         _wrapped(f"Meant for {card.intended_use}.", ""),
-        f"Ages {low:g} to {high:g} years.",
+        f"Ages {low:g} to {high:g} years; views {', '.join(card.views)}.",
         NOT_FOR_DIAGNOSIS,
         "",
         "Findings",
@@ -285,15 +288,8 @@ def _page(file: "ModelFile", entry: "Entry", with_recipe: bool) -> str:
             for point in points
         ]
         lines += [_wrapped(f"on {source[0]}"), _wrapped(f"chosen by {source[1]}")]
-    where = ""
-    lines += ["", "Figures, with 95 % intervals"]
-    for figure in card.figures:
-        if figure.measured_on != where:
-            where = figure.measured_on
-            lines.append(_wrapped(f"{figure.n_films:,} films, {where}:", "  "))
-        lines.append(
-            f"    {figure.name:40} {figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
-        )
+    lines += ["", *_unsure(card), "", *_refused(card), "", "Figures, with 95 % intervals"]
+    lines += _figures(card.figures)
     lines += [
         "",
         "Learned from",
@@ -313,6 +309,59 @@ def _page(file: "ModelFile", entry: "Entry", with_recipe: bool) -> str:
             *(_wrapped(f"{name}: {text}", "  ") for name, text in card.recipe.items()),
         ]
     return "\n".join(lines)
+
+
+def _unsure(card: "ModelCard") -> list[str]:
+    if not card.unsure:
+        return ["It does not say where it is unsure."]
+    lines = ["Unsure, so that a person has to decide"]
+    for band in card.unsure:
+        lines += [
+            f"  {band.finding}: from {band.low:.3f} to {band.high:.3f}",
+            _wrapped(
+                f"answered rightly or with unsure: at least {band.coverage:.1%} of films with it, "
+                f"and of films without it, by {band.n_present:,} and {band.n_absent:,} films"
+            ),
+        ]
+    sources = dict.fromkeys(band.measured_on for band in card.unsure)
+    return lines + [_wrapped(f"on {source}") for source in sources]
+
+
+def _refused(card: "ModelCard") -> list[str]:
+    from ..gate import UNLIKE_TRAINING
+
+    low, high = card.age_range_years
+    by_header = (
+        f"Refused by a DICOM header: patients who are not {low:g} to {high:g} years old, and views "
+        f"other than {', '.join(card.views)}. JPEG and PNG tell no age."
+    )
+    if card.gate is None:
+        return [_wrapped(by_header, ""), "It cannot tell from a film what it cannot read."]
+    codes = ", ".join((*card.gate.conditions[1:], UNLIKE_TRAINING))
+    return [
+        _wrapped(by_header, ""),
+        _wrapped(f"Refused by the film itself: {codes}.", ""),
+        *(f"    {_interval_of(one)}, {one.n_films:,} films" for one in card.gate.figures),
+        *(
+            _wrapped(f"on {where}")
+            for where in dict.fromkeys(one.measured_on for one in card.gate.figures)
+        ),
+        _wrapped(f"fitted on {card.gate.fitted_on}"),
+    ]
+
+
+def _figures(figures: "Iterable[Figure]") -> list[str]:
+    lines, where = [], ""
+    for figure in figures:
+        if figure.measured_on != where:
+            where = figure.measured_on
+            lines.append(_wrapped(f"{figure.n_films:,} films, {where}:", "  "))
+        lines.append(f"    {_interval_of(figure)}")
+    return lines
+
+
+def _interval_of(figure: "Figure") -> str:
+    return f"{figure.name:40} {figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
 
 
 def _wrapped(text: str, indent: str = "    ") -> str:

@@ -12,6 +12,7 @@ from ..words import NOT_FOR_DIAGNOSIS as NOT_FOR_DIAGNOSIS
 
 if TYPE_CHECKING:
     from ..model import Device, Model
+    from ..profile import SiteProfile
 
 EXIT_CODES = """\b
 Exit codes:
@@ -52,7 +53,7 @@ _threshold_option = click.option(
     help="Positive from this probability on, in place of the model's operating point; nothing is "
     "unsure then.",
 )
-_accept_option = click.option(
+accept_option = click.option(
     "--accept",
     "accepted",
     multiple=True,
@@ -62,10 +63,21 @@ _accept_option = click.option(
     f"may be given several times. One of: {', '.join(sorted(ACCEPTABLE))}.",
 )
 
+_no_profile_option = click.option(
+    "--no-profile",
+    is_flag=True,
+    help="Judge by the model's card alone, also where `cxr-edge calibrate` has made a profile of "
+    "this site.",
+)
+
 
 def reading_options(command: _F) -> _F:
-    """The options of the commands that read radiographs: model, device, threshold, accepted."""
-    return model_option(device_option(_threshold_option(_accept_option(command))))
+    """The options of the commands that read radiographs: model, device, threshold, accepted,
+    no_profile."""
+    options = (_no_profile_option, accept_option, _threshold_option, device_option, model_option)
+    for option in options:
+        command = option(command)
+    return command
 
 
 def csv_option(**more: Any) -> Callable[[_F], _F]:
@@ -102,7 +114,9 @@ def selection_options(command: _F) -> _F:
             type=click.Choice(["ok", "refused", "failed"]),
             help="Films with this outcome.",
         ),
-        click.option("--finding", default="", metavar="NAME", help="Films positive for it."),
+        click.option(
+            "--finding", default="", metavar="NAME", help="Films that reach its operating point."
+        ),
         click.option("--until", type=day, metavar="DATE", help="Read on this day or before it."),
         click.option(
             "--since", type=day, metavar="DATE", help="Read on this day (2026-11-21) or after it."
@@ -147,7 +161,18 @@ def ledger_in_use(given: Path | None) -> Path:
         return of_service
 
 
-def terms_for(model: "Model", threshold: float | None, accepted: Iterable[str]) -> Terms:
-    """threshold: for all findings, where it is given."""
+def terms_for(
+    model: "Model", threshold: float | None, accepted: Iterable[str], no_profile: bool
+) -> Terms:
+    """threshold: for all findings, where it is given. Raises ProfileError: the site profile of this
+    model cannot be used."""
     thresholds = None if threshold is None else dict.fromkeys(model.card.findings, threshold)
-    return Terms(thresholds, frozenset(accepted))
+    profile = None if no_profile else active_profile(model)
+    return Terms(thresholds, frozenset(accepted), profile)
+
+
+def active_profile(model: "Model") -> "SiteProfile | None":
+    """What this user has the model judged by. Raises ProfileError."""
+    from ..profile import Profiles, user_profiles_folder
+
+    return Profiles(user_profiles_folder()).active(model.card, model.sha256)

@@ -20,7 +20,7 @@ from .options import (
     reading_options,
     terms_for,
 )
-from .shown import as_json_array, as_nothing, as_table, outcome
+from .shown import as_json_array, as_nothing, as_table, judged_by, outcome
 
 if TYPE_CHECKING:
     from ..heatmap_folder import HeatmapFolder
@@ -71,6 +71,7 @@ def command(
     device: Any,
     threshold: float | None,
     accepted: tuple[str, ...],
+    no_profile: bool,
 ) -> None:
     """Read radiographs: files, folders and patterns.
 
@@ -89,11 +90,11 @@ def command(
         # Several films keep the cores busier than several threads on one film.
         n_threads = 1 if n_cores() == 1 or min(n_workers or n_cores(), len(films)) > 1 else 0
         loaded = chosen_model(model, device, n_threads, heatmaps=heatmaps is not None)
+        terms = terms_for(loaded, threshold, accepted, no_profile)
     if loaded.provider == CUDA and len(films) > 1:
         loaded, n_workers = _batching(loaded, len(films), n_workers)
     n_workers = min(n_workers or n_cores(), len(films))
     card = loaded.card
-    terms = terms_for(loaded, threshold, accepted)
 
     results = read_results(films, loaded, terms, n_workers, heatmaps is not None)
     counts = dict.fromkeys(OUTCOMES, 0)
@@ -115,7 +116,8 @@ def command(
     by = _("{model} on {provider}, meant for {use}.").format(
         model=card.label, provider=loaded.provider, use=_(card.intended_use)
     )
-    click.echo(f"{summary}\n{by}\n{told(NOT_FOR_DIAGNOSIS)}", err=True)
+    lines = (summary, by, *judged_by(terms.profile), told(NOT_FOR_DIAGNOSIS))
+    click.echo("\n".join(lines), err=True)
     # Not a return, which would take the model apart.
     sys.exit(3 if counts["refused"] + counts["failed"] else 0)
 

@@ -19,7 +19,7 @@ from .options import (
     selection_options,
     terms_for,
 )
-from .shown import outcome
+from .shown import judged_by, outcome
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -63,6 +63,7 @@ def command(
     device: Any,
     threshold: float | None,
     accepted: tuple[str, ...],
+    no_profile: bool,
 ) -> None:
     """Read films of the ledger again, by a new model.
 
@@ -86,12 +87,12 @@ def command(
         )
         with Ledger(path, read_only=True) as ledger:
             loaded = chosen_model(model, device, 1)
+            terms = terms_for(loaded, threshold, accepted, no_profile)
             planned = plan(ledger, selection, loaded.sha256, again)
-    click.echo(_described(planned, loaded), err=True)
+    click.echo("\n".join([_described(planned, loaded), *judged_by(terms.profile)]), err=True)
     if dry_run:
         return
-    exit_code = _reprocess(path, planned, loaded, terms_for(loaded, threshold, accepted), n_workers)
-    sys.exit(exit_code)
+    sys.exit(_reprocess(path, planned, loaded, terms, n_workers))
 
 
 def _reprocess(

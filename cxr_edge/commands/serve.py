@@ -29,6 +29,7 @@ from .options import (
     reading_options,
     terms_for,
 )
+from .shown import judged_by
 
 if TYPE_CHECKING:
     from ..ledger import Ledger
@@ -71,6 +72,7 @@ Exit codes:
   6  the ledger or the folder for uploads cannot be used
   7  another watcher reads the folder
   8  a file of cxr-edge itself is missing or damaged
+  9  the site profile cannot be used
 """,
 )
 @click.option(
@@ -263,6 +265,7 @@ def _settings(
             options["device"],
             options["threshold"] or 0.0,
             accept=options["accepted"],
+            profile=not options["no_profile"],
         ),
         workers=WorkerSettings(options["n_workers"] or 0),
         privacy=PrivacySettings(identifiers=options["identifiers"]),
@@ -363,7 +366,7 @@ def _serving(
     n_workers = options["n_workers"] or n_workers_for(model)
     keeps_identifiers = options["identifiers"] != "none"
 
-    terms = terms_for(model, options["threshold"], options["accepted"])
+    terms = terms_for(model, options["threshold"], options["accepted"], options["no_profile"])
 
     def decoders(n: int, accepted: frozenset[str]) -> Decoders:
         some = Decoders(
@@ -389,7 +392,7 @@ def _serving(
         options["n_places"],
     )
     stack.callback(queue.close)
-    pictures = Pictures(ledger_path, model, decoders(_N_SHOWING, ACCEPTABLE))
+    pictures = Pictures(ledger_path, model, decoders(_N_SHOWING, ACCEPTABLE), terms.profile)
     stack.callback(pictures.close)
     return Serving(
         ledger_path,
@@ -404,6 +407,7 @@ def _serving(
         language(),
         lambda: watching.trouble,
         lambda: datetime.now(UTC),
+        terms.profile,
     )
 
 
@@ -507,7 +511,8 @@ def _say_where(address: str, serving: "Serving", host: str, options: dict[str, A
                 "put a server with TLS in front (cxr-edge serve --help says how)."
             )
         )
-    click.echo("\n".join([*lines, told(NOT_FOR_DIAGNOSIS)]), err=True)
+    lines += [*judged_by(serving.profile), told(NOT_FOR_DIAGNOSIS)]
+    click.echo("\n".join(lines), err=True)
 
 
 class _Watching:

@@ -11,6 +11,7 @@ from ..language import _, told
 from ..words import OUTCOMES, finding_told, reason_told
 
 if TYPE_CHECKING:
+    from ..profile import SiteProfile
     from ..result import Result
 
 
@@ -25,9 +26,19 @@ def described(result: "Result") -> str:
     if not result.findings:
         return f"{name}: {said}, {printable(reason_told(result))}"
     leading = result.findings[0]
-    return _("{file}: {outcome} for {finding}, score {score}").format(
+    line = _("{file}: {outcome} for {finding}, score {score}").format(
         file=name, outcome=said, finding=finding_told(leading.name), score=leading.score
     )
+    more = [_("a person has to decide")] if leading.unsure else []
+    more += [printable(reason_told(result))] if result.accepted else []
+    return "; ".join([line, *more])
+
+
+def judged_by(profile: "SiteProfile | None") -> list[str]:
+    """A line that says so where films are judged by a site profile."""
+    if profile is None:
+        return []
+    return [_("Judged by the site profile {profile}.").format(profile=profile.label)]
 
 
 def printable(path: Path | str) -> str:

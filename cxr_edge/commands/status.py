@@ -45,7 +45,8 @@ Exit codes:
   0  every folder is watched, and nothing is in the way
   1  warning: rows have waited for the CSV for 5 minutes, more films wait than
      --warn-waiting, no film came for --warn-idle-hours, less than 1 GB is free,
-     or a watcher says what troubles it
+     the last week's films were unlike those that the model learned from, or a
+     watcher says what troubles it
   2  critical: nobody watches a folder, a watcher hangs, less than 100 MB is
      free, or the ledger is not there or cannot be read; wrong usage too
 """,
@@ -178,7 +179,8 @@ def _first_line(
 
 
 def _page(folder: "Folder", found: "list[Trouble]", now: datetime, names: bool) -> list[str]:
-    from ..status import local, state_of
+    from ..drift.comparison import summary
+    from ..status import drift_of, local, state_of
 
     rows = []
     for number, watcher in enumerate(folder.watchers):
@@ -230,6 +232,9 @@ def _page(folder: "Folder", found: "list[Trouble]", now: datetime, names: bool) 
     if (failure := folder.last_failure) is not None:
         name = f", {failure.name}" if names else ""
         rows.append((_("last error"), f"{failure.code}, {local(failure.at)}{name}"))
+    week = drift_of(folder)
+    if week is not None and not week.differences:
+        rows.append((_("drift"), told(summary(week))))
     lines = [*_aligned(rows), *map(_as_line, found)]
     return [str(folder.path), *(f"  {line}" for line in lines)]
 

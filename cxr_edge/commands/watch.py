@@ -22,15 +22,17 @@ from ..terms import Terms
 from .options import (
     EXIT_CODES,
     NOT_FOR_DIAGNOSIS,
+    active_profile,
     chosen_model,
     csv_option,
     dialect_option,
     ledger_option,
     reading_options,
 )
-from .shown import described, printable
+from .shown import described, judged_by, printable
 
 if TYPE_CHECKING:
+    from ..drift.comparison import Comparison
     from ..ledger import Recorded, Watcher
     from ..model import Model
     from ..result import Result
@@ -221,6 +223,7 @@ def run(
             heatmaps = HeatmapFolder(settings.heatmaps.folder, [settings.folder])
         device: Any = settings.model.device
         model = chosen_model(settings.model.name or None, device, 1, heatmaps is not None)
+        terms = _terms(settings, model)
         n_workers = settings.workers.count or n_workers_for(model)
         csv, view = settings.csv, None
         if csv.path is not None:
@@ -237,7 +240,7 @@ def run(
                 model=model.card.label,
                 provider=model.provider,
             )
-            + f"\n{told(NOT_FOR_DIAGNOSIS)}",
+            + "\n".join(["", *judged_by(terms.profile), told(NOT_FOR_DIAGNOSIS)]),
             err=True,
         )
 
@@ -257,7 +260,7 @@ def run(
         )
         readers = Readers(
             model,
-            _terms(settings, model),
+            terms,
             n_workers,
             Limits(settings.workers.film_s, settings.workers.memory_mb * 1024**2),
             draw=heatmaps is not None,
@@ -291,6 +294,7 @@ def run(
             view=view,
             events=events if settings.events and is_local else None,
             disguised=_disguise(settings, pseudonyms),
+            compared=_compared(settings, model),
             wake=wake.set,
             told=Told(teller.recorded, teller.beat, heatmaps.write if heatmaps else lambda _: None),
         )
@@ -350,6 +354,7 @@ def _overridden(settings: "Settings", options: dict[str, Any]) -> "Settings":
         model=replace(
             settings.model,
             **some(name="model", threshold="threshold", device="device", accept="accepted"),
+            profile=settings.model.profile and "no_profile" not in given,
         ),
         workers=replace(settings.workers, **some(count="n_workers")),
         heatmaps=replace(settings.heatmaps, **paths(folder="heatmap_path")),
@@ -366,6 +371,7 @@ def _overridden(settings: "Settings", options: dict[str, Any]) -> "Settings":
 
 
 def _terms(settings: "Settings", model: "Model") -> Terms:
+    """Raises SettingsError, ProfileError."""
     from ..errors import SettingsError
 
     thresholds = dict(settings.model.thresholds)
@@ -376,7 +382,8 @@ def _terms(settings: "Settings", model: "Model") -> Terms:
         )
     if settings.model.threshold:
         thresholds = dict.fromkeys(model.card.findings, settings.model.threshold) | thresholds
-    return Terms(thresholds or None, frozenset(settings.model.accept))
+    profile = active_profile(model) if settings.model.profile else None
+    return Terms(thresholds or None, frozenset(settings.model.accept), profile)
 
 
 def _disguise(
@@ -396,6 +403,20 @@ def _disguise(
         return replace(reading, result=result, identifiers=identifiers)
 
     return disguised
+
+
+def _compared(settings: "Settings", model: "Model") -> "Callable[[], Comparison]":
+    """The last full week's films, of all folders of the ledger, against the model's card."""
+    from ..drift.weeks import last_week
+    from ..ledger import Ledger
+    from ..profile import Profiles, user_profiles_folder
+
+    def compared() -> "Comparison":
+        with Ledger(settings.ledger_path, read_only=True) as ledger:
+            profiles = Profiles(user_profiles_folder())
+            return last_week(ledger, model.card, model.sha256, profiles, datetime.now(UTC))
+
+    return compared
 
 
 def _watcher(settings: "Settings", model: "Model") -> "Watcher":
@@ -450,9 +471,11 @@ class _Teller:
             _tell(copy.format(file=printable(result.source), other=printable(how.copy_of)))
             return
         _tell(described(result))
-        positive = [finding.name for finding in result.findings if finding.positive]
+        positive = [finding for finding in result.findings if finding.positive]
         if positive:
-            self._notices.positive(str(result.source), positive)
+            unsure = [finding.name for finding in positive if finding.unsure]
+            names = [finding.name for finding in positive]
+            self._notices.positive(str(result.source), names, unsure)
 
     def beat(self, n_waiting: int) -> None:
         """Raises BusyError: another watcher has come."""

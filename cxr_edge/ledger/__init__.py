@@ -4,7 +4,7 @@ Every change is on the disk when its transaction ends (WAL with synchronous=FULL
 sqlite.org/wal.html), so that a power cut takes nothing back that was said to be recorded.
 """
 
-from .counts import Agreement, Counts, Day, Week
+from .counts import Agreement, Answers, Counts, Day, Week
 from .csv_files import CsvFiles, View
 from .database import fsync_folder, midnight
 from .files import DONE, NO_IDENTIFIERS, STATE_OF_STATUS, File, Files, Recorded, Unfinished
@@ -19,7 +19,9 @@ __all__ = [
     "STATE_OF_STATUS",
     "VERDICTS",
     "Agreement",
+    "Answers",
     "Bearer",
+    "Counts",
     "Day",
     "Failure",
     "File",

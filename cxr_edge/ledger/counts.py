@@ -3,6 +3,9 @@
 Of each film only what was said of it last.
 """
 
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 
@@ -22,6 +25,10 @@ class Day:
     unsure: int
     refused: int
     failed: int
+
+    @property
+    def n_films(self) -> int:
+        return self.positive + self.negative + self.unsure + self.refused + self.failed
 
 
 @dataclass(frozen=True)
@@ -43,11 +50,24 @@ class Week:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """What one model made of films.
+
+    by_profile: how many have an answer, by the label of the site profile that they were judged by,
+    "" for none. distances: how many of those lie in each bin of distances.
+    """
+
+    n_refused: int
+    by_profile: Mapping[str, int]
+    distances: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Agreement:
     """What people said last of a finding, in how many films.
 
     tp, fp, tn, fn: against their word. The finding is present where they agree with positive or
-    disagree with negative.
+    disagree with negative; what is unsure counts for the side that it leans to, as the page says.
     """
 
     finding: str
@@ -118,6 +138,42 @@ class Counts(Database):
         mean = sum(row[2] for row in bins) / n if n else None
         return Week(monday, n, tuple(histogram), mean, *others)
 
+    def answers(
+        self, model_sha256: str, since: datetime, until: datetime, distance_edges: Sequence[float]
+    ) -> Answers:
+        """distance_edges: between the bins, from small to large; each belongs to the next bin."""
+        rows = self.all(
+            "SELECT status, profile, distance FROM predictions WHERE processed_at >= ? "
+            "AND processed_at < ? AND model_sha256 = ? AND is_latest = 1 "
+            "AND status IN ('ok', 'refused')",
+            *(iso(since), iso(until), model_sha256),
+        )
+        answered = [row for row in rows if row[0] == "ok"]
+        return Answers(
+            len(rows) - len(answered),
+            Counter(row[1] for row in answered),
+            _histogram((row[2] for row in answered if row[2] is not None), distance_edges),
+        )
+
+    def scores(
+        self,
+        finding: str,
+        model_sha256: str,
+        since: datetime,
+        until: datetime,
+        profile: str,
+        edges: Sequence[float],
+    ) -> tuple[int, ...]:
+        """How many films that were judged by a site profile ("" for none) have a probability of the
+        finding in each bin; edges: between the bins, each belongs to the next one."""
+        rows = self.all(
+            "SELECT probability FROM judged CROSS JOIN predictions ON id = prediction_id "
+            "WHERE finding = ? AND judged.processed_at >= ? AND judged.processed_at < ? "
+            "AND judged.model = substr(?, 1, 12) AND probability IS NOT NULL AND profile = ?",
+            *(finding, iso(since), iso(until), model_sha256, profile),
+        )
+        return _histogram((row[0] for row in rows), edges)
+
     def agreement(
         self,
         model_sha256: str = "",
@@ -150,6 +206,11 @@ class Counts(Database):
             "ORDER BY processed_at DESC, id DESC"
         )
         return [(str(row[0]), str(row[1])) for row in rows]
+
+
+def _histogram(values: Iterable[float], edges: Sequence[float]) -> tuple[int, ...]:
+    counts = Counter(bisect_right(edges, value) for value in values)
+    return tuple(counts[place] for place in range(len(edges) + 1))
 
 
 def _spans(

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from ..errors import LedgerError
 from ..language import Message, why
-from .schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
+from .schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION, STAND_INS
 
 # Another process holds the ledger for as long as a row takes to reach a slow share.
 _BUSY_S = 60.0
@@ -54,6 +54,9 @@ class Database:
             )
             self._db.execute("PRAGMA foreign_keys = ON")
             if read_only:
+                for version, statement in STAND_INS.items():
+                    if self.schema_version() < version:
+                        self._db.execute(statement)
                 self._db.execute("PRAGMA query_only = ON")
             else:
                 self._db.execute("PRAGMA journal_mode = WAL")

@@ -31,13 +31,13 @@ _MICROSECOND = timedelta(microseconds=1)
 class Wanted:
     """Which films a worklist shows: those that fit everything that is given.
 
-    finding: that is positive. status: "positive", "negative" or "unsure" (its leading finding),
-    "ok" (any of them), "refused" or "failed". until: read before that time. text: part of the
-    film's name below its folder or of its patient's identifier, in capitals or not. verdict:
-    "none", "agree", "disagree" or "unsure": what was said last of `finding`, or, where that is not
-    given, of any finding or of the whole film. by_score: the highest probability of `finding`
-    first, or, where that is not given, positive films first, and then the highest probability of
-    the leading finding; otherwise the newest first.
+    finding: that reaches its operating point. status: "positive", "negative" or "unsure" (its
+    leading finding), "ok" (any of them), "refused" or "failed". until: read before that time. text:
+    part of the film's name below its folder or of its patient's identifier, in capitals or not.
+    verdict: "none", "agree", "disagree" or "unsure": what was said last of `finding`, or, where
+    that is not given, of any finding or of the whole film. by_score: the highest probability of
+    `finding` first, or, where that is not given, films whose leading finding reaches its operating
+    point first, and then its highest probability; otherwise the newest first.
     """
 
     finding: str = ""

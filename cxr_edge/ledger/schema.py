@@ -235,6 +235,12 @@ MIGRATIONS = (
     END;
     """,
 )
+# What an older ledger lacks that is only read, and so not brought up to date: by the first version
+# that has it.
+STAND_INS = {
+    3: "CREATE TEMP VIEW predictions AS SELECT *, NULL AS distance, '' AS profile "
+    "FROM main.predictions",
+}
 # A film's content in a query, as its first value; the first condition is that of the index, and +
 # keeps SQLite from putting the value of the second one into it.
 SAME_CONTENT = "substr(sha256, 1, 12) = substr(?1, 1, 12) AND +sha256 = ?1"

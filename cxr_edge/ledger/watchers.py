@@ -3,9 +3,11 @@
 import json
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from ..result import OUTCOMES, Finding
 from .database import Database, iso
@@ -15,7 +17,8 @@ from .database import Database, iso
 class Watcher:
     """A running `cxr-edge watch`, as it last said itself. Times are UTC, ISO 8601.
 
-    heatmaps, moved_to, failed_to, log: where it writes to; "" where it does not.
+    heatmaps, moved_to, failed_to, log: where it writes to; "" where it does not. drift: how the
+    last full week compares with the model's card (drift.comparison.Comparison); None: not yet.
     """
 
     folder: str
@@ -34,6 +37,7 @@ class Watcher:
     moved_to: str = ""
     failed_to: str = ""
     log: str = ""
+    drift: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,9 @@ def unit_text(plan: Plan, around: Surroundings) -> str:
         "WatchdogSec=120",
         "Restart=on-failure",
         "RestartSec=15",
-        "# A wrong setting or model stays wrong; a folder that is watched elsewhere becomes free.",
-        "RestartPreventExitStatus=2 4 8",
+        "# A wrong setting, model or site profile stays wrong; a folder watched elsewhere becomes "
+        "free.",
+        "RestartPreventExitStatus=2 4 8 9",
         "TimeoutStopSec=20",
         "KillMode=mixed",
         "# It names each film, maybe by a patient's name; the journal gets the error stream.",

@@ -32,8 +32,8 @@ RESTART_AFTER_MS = (10_000, 60_000, 300_000)
 RESET_FAILURES_S = 86_400
 # Within 10 s of being asked to stop the service has ended, whatever a share is doing.
 STOP_WITHIN_S = 9.0
-# A wrong setting or model stays wrong.
-_STAYS_WRONG = (2, 4, 8)
+# A wrong setting, model or site profile stays wrong.
+_STAYS_WRONG = (2, 4, 8, 9)
 
 
 def command_line(program: list[str], plan: Plan) -> str:

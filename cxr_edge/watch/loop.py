@@ -10,11 +10,12 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from ..drift.comparison import Comparison, next_step, summary
 from ..errors import LedgerError, RecordError
 from ..language import Message, sentence, why
 from ..ledger import DONE, STATE_OF_STATUS, Ledger, Recorded, Unfinished, Watcher
@@ -37,12 +38,15 @@ _GATHER_S, _GATHER_LOOK_S = 0.25, 0.02
 _BEAT_S = 10.0
 _SWEEP_S = 30.0
 _RETENTION_S = 3600.0
+_COMPARE_S = 3600.0
 # What may heal is tried again after so long, and twice as long each time.
 _FIRST_RETRY_S, _LAST_RETRY_S = 1.0, 60.0
 # While a film is read nobody else reads it; long enough for the slowest.
 _LEASE_S = 600.0
 _STOP_S = 7.0
 _CHANGING, _READY, _IN_HAND, _PUT_OFF = "changing", "ready", "in hand", "put off"
+# What is said of, and keeps nothing from its work.
+_HARMLESS = frozenset({"links", "drift"})
 
 
 class ReadersLike(Protocol):
@@ -59,6 +63,8 @@ class ReadersLike(Protocol):
 
 class ViewLike(Protocol):
     """What the loop needs of csv_view.CsvView."""
+
+    kept_aside: str
 
     def fill(self, limit: int = ...) -> int: ...
 
@@ -104,9 +110,10 @@ class Watch:
     scanner: for the executor's thread; examiner: the same with the ledger of this one.
     n_ahead: how many films are handed out before one of them is finished. watcher: what is said of
     this watcher; its times, trouble and number of films are filled in. disguised: a reading as it
-    is to be recorded, with or without pseudonyms. wake: ends `wait`. clock: seconds that only go
-    forward, the same for all processes of this machine. wall: the time of day, for people and for
-    retention.
+    is to be recorded, with or without pseudonyms. compared: in the executor's thread, the last full
+    week against the model's card; None: that is not asked for; raises LedgerError. wake: ends
+    `wait`. clock: seconds that only go forward, the same for all processes of this machine. wall:
+    the time of day, for people and for retention.
     """
 
     settings: Settings
@@ -121,6 +128,7 @@ class Watch:
     view: ViewLike | None = None
     events: EventsLike | None = None
     disguised: Callable[[Reading], Reading] = lambda reading: reading
+    compared: Callable[[], Comparison | None] = lambda: None
     wake: Callable[[], object] = lambda: None
     told: Told = field(default_factory=Told)
     clock: Callable[[], float] = time.monotonic
@@ -147,6 +155,8 @@ class Watch:
         self._put_away_after_id = 0
         self._n_left = 0  # films that the last scan saw beyond those that are kept here
         self._scanning: Future[Scan] | None = None
+        self._comparing: Future[Comparison | None] | None = None
+        self._comparison: Comparison | None = None
         self._scan_started_s = 0.0
         self._unfilled = True  # something may wait since the last time
         self._fill_wait_s = 0.0
@@ -154,6 +164,7 @@ class Watch:
         self._troubles: dict[str, str] = {}
         past = float("-inf")
         self._scan_due_s = self._beat_due_s = self._retention_due_s = self._sweep_due_s = past
+        self._compare_due_s = past
         self._fill_due_s = self._ledger_due_s = self._heatmaps_due_s = past
 
     @property
@@ -164,7 +175,9 @@ class Watch:
     @property
     def trouble(self) -> str:
         """What keeps it from its work; "" if nothing does."""
-        return Message.joined(text for what, text in self._troubles.items() if what != "links")
+        return Message.joined(
+            text for what, text in self._troubles.items() if what not in _HARMLESS
+        )
 
     def passed_over(self, path: Path, look: Look) -> bool:
         """Whether a scan need not tell of the file: it is being read, or waits for its next try."""
@@ -445,14 +458,14 @@ class Watch:
             )
             self.ledger.put_off(film.file_id, reading.result.code)
         else:
-            one = self.ledger.record(
-                film.file_id, reading.look, reading.result, reading.identifiers
-            )
-            recorded.append((reading.result, one))
+            result = reading.result
+            one = self.ledger.record(film.file_id, reading.look, result, reading.identifiers)
+            recorded.append((result, one))
             logger.info(
                 "film %d: %s%s",
                 film.file_id,
-                reading.result.code or reading.result.status,
+                # Of an overruled refusal, its codes; any other reason may hold more than a log may.
+                result.reason if result.accepted else result.code or result.status,
                 ", known by another name" if one.copy_of else "",
                 extra={"film": film.file_id},
             )
@@ -552,11 +565,14 @@ class Watch:
         if now_s < self._beat_due_s:
             return
         self._beat_due_s = now_s + _BEAT_S
+        self._compare(now_s)
         facts = replace(
             self.watcher,
             beat_at=self.wall().isoformat(timespec="seconds"),
             n_waiting=self.n_waiting,
-            trouble=self.trouble,
+            # What became of a CSV of an earlier version keeps nobody from anything, and is told.
+            trouble=Message.joined((self.trouble, self.view.kept_aside if self.view else "")),
+            drift=None if self._comparison is None else asdict(self._comparison),
         )
         try:
             self.ledger.beat(self.owner, facts)
@@ -566,6 +582,27 @@ class Watch:
         except LedgerError as exc:
             self._say("ledger", sentence(exc))
         self.told.beat(self.n_waiting)
+
+    def _compare(self, now_s: float) -> None:
+        """Whether the site's films still look like those that the model learned from."""
+        if self._comparing is not None and self._comparing.done():
+            future, self._comparing = self._comparing, None
+            try:
+                self._heed(future.result())
+            except LedgerError as exc:
+                message = Message("The last week's films cannot be compared: %s")
+                logger.warning(message, sentence(exc))
+        if self._comparing is None and now_s >= self._compare_due_s:
+            self._compare_due_s = now_s + _COMPARE_S
+            self._comparing = self.executor.submit(self.compared)
+
+    def _heed(self, week: Comparison | None) -> None:
+        before, self._comparison = self._comparison, week
+        differs = week is not None and bool(week.differences)
+        if week is not None and week != before and not differs:
+            logger.info("%s", summary(week))
+        said = Message.joined((summary(week), next_step(week))) if week and differs else ""
+        self._say("drift", said)
 
     def _say(self, what: str, trouble: str) -> None:
         """Log a trouble when it comes, changes, and has gone."""

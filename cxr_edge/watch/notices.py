@@ -1,4 +1,4 @@
-"""Notices, where they are asked for: a finding is positive, or films pile up.
+"""Notices, where they are asked for: a finding reaches its operating point, or films pile up.
 
 What is said and when is decided by pure code with an injected clock (Positives, PiledUp, Outbox);
 one thread around it talks to the desktop, the webhook and the mail server. Without any of them
@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,12 +85,14 @@ class Positives:
     def __init__(self, with_names: bool = False, gather_s: float = GATHER_S) -> None:
         self._with_names, self._gather_s = with_names, gather_s
         self._next_s = float("-inf")
-        self._n_films = 0
+        self._n_films = self._n_unsure = 0
         self._findings: Counter[str] = Counter()
         self._names: list[str] = []
 
-    def add(self, name: str, findings: Sequence[str]) -> None:
+    def add(self, name: str, findings: Sequence[str], unsure: Collection[str] = ()) -> None:
+        findings = [f"{one} (unsure)" if one in unsure else one for one in findings]
         self._n_films += 1
+        self._n_unsure += len(unsure)
         self._findings.update(findings)
         if self._with_names and len(self._names) < MAX_NAMES:
             # A file's name may hold line breaks, and bytes that no mail can carry.
@@ -106,16 +108,17 @@ class Positives:
         if not self._n_films or now_s < self._next_s:
             return None
         findings = tuple(self._findings.most_common())
+        word = "positive or unsure" if self._n_unsure else "positive"
         notice = Notice(
             kind="positive",
             at=at,
             n_films=self._n_films,
-            title=f"{_films(self._n_films)} positive: "
+            title=f"{_films(self._n_films)} {word}: "
             + ", ".join(f"{finding} {count}" for finding, count in findings),
             findings=findings,
             names=tuple(self._names),
         )
-        self._n_films, self._names = 0, []
+        self._n_films, self._n_unsure, self._names = 0, 0, []
         self._findings.clear()
         self._next_s = now_s + self._gather_s
         return notice
@@ -240,11 +243,12 @@ class Notices:
             self._thread = threading.Thread(target=self._run, name="notices", daemon=True)
             self._thread.start()
 
-    def positive(self, name: str, findings: Sequence[str]) -> None:
-        """A film was recorded with these positive findings; name: as it may be told of."""
+    def positive(self, name: str, findings: Sequence[str], unsure: Collection[str] = ()) -> None:
+        """A film was recorded with these findings that reach their operating points, some of them
+        unsure; name: as it may be told of."""
         if self._thread and self._settings.positive and findings:
             with self._changed:
-                self._positives.add(name, findings)
+                self._positives.add(name, findings, unsure)
                 self._changed.notify()
 
     def waiting(self, n: int, now_s: float) -> None:

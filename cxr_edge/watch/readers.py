@@ -87,6 +87,7 @@ class Readers:
         """draw: with the findings drawn over the film. look: raises OSError. wake: called from a
         worker's thread whenever a film is finished."""
         self._model = model
+        self._terms = terms
         self._look = look
         self._wake = wake
         self._changing = threading.Lock()  # for the five below
@@ -224,9 +225,9 @@ class Readers:
 
     def _result(self, reader: IsolatedReader, path: Path) -> Result:
         try:
-            return result_by(reader, path, self._model)
+            return result_by(reader, path, self._model, self._terms)
         # As reading.predict_contained does it; the log is told no name of a file.
         except Exception as exc:
             lines = "".join(traceback.format_tb(exc.__traceback__))
             logger.error("A film met a fault of this program, %s:\n%s", type(exc).__name__, lines)
-            return internal_error(path, self._model, exc)
+            return internal_error(path, self._model, self._terms, exc)

@@ -73,6 +73,9 @@ class ModelSettings:
         "Refusals that this site overrules: such films get an answer, and their rows say so.",
         choices=tuple(sorted(ACCEPTABLE)),
     )
+    profile: bool = _option(
+        True, "Judge by this site's profile, where `cxr-edge calibrate` has made one of the model."
+    )
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ class NoticeSettings:
     smtp_port: int = _option(587, "587: STARTTLS; 465: TLS from the start.", least=1, most=65535)
     smtp_user: str = _option("", 'The user name there; "": none is asked for.')
     smtp_password_file: Path | None = _option(None, "A file whose first line is the password.")
-    positive: bool = _option(True, "Say when a finding is positive.")
+    positive: bool = _option(True, "Say when a finding is positive, or unsure and rather so.")
     piled_up: int = _option(0, "Say when so many films wait; 0: never.", least=0)
     piled_up_for_s: float = _option(600.0, "And have waited for so long.", least=0)
     with_names: bool = _option(

@@ -4,23 +4,30 @@ from datetime import timedelta
 
 from fastapi import APIRouter, Request, Response
 
-from ..ledger import midnight
-from ..words import finding_told
+from ..drift.comparison import Observed, compare
+from ..drift.weeks import full_weeks
+from ..gate import UNLIKE_TRAINING
+from ..ledger import Ledger, midnight
+from ..profile import Profiles, user_profiles_folder
+from ..words import REASONS, finding_told
 from . import charts
+from .drift_view import DriftShown
 from .rendering import page
-from .serving import audited, serving_of
+from .serving import Serving, audited, serving_of
 from .view import AgreementShown, grouped
 
 router = APIRouter()
 
 _PERIODS_DAYS = (30, 90)
 _N_WEEKS = 26
+_N_COMPARED = 8
 
 
 @router.get("/model")
 def model(request: Request) -> Response:
     serving = serving_of(request)
     card, evidence = serving.model.card, serving.evidence
+    told_apart = (*card.gate.conditions[1:], UNLIKE_TRAINING) if card.gate else ()
     audited(request, "view_model", n_films=0)
     pictures = [
         (
@@ -39,6 +46,7 @@ def model(request: Request) -> Response:
         card=card,
         model_sha256=serving.model.sha256,
         provider=serving.model.provider,
+        refuses={code: REASONS.get(code, "") for code in told_apart},
         evidence=evidence,
         pictures=pictures,
         recipe=grouped(card.recipe),
@@ -67,6 +75,7 @@ def site(request: Request, days: int = 30, finding: str = "", model: str = "") -
         per_day = ledger.per_day(midnight(today - timedelta(days=days - 1)), until)
         weeks = ledger.per_week(finding, sha256, since_week, until)
         agreement = [AgreementShown.of(one) for one in ledger.agreement(sha256)]
+        observed = _observed(serving, ledger) if is_own else []
     audited(request, "view_site", n_films=sum(week.n_all for week in weeks))
     point = next((one for one in card.operating_points if is_own and one.finding == finding), None)
     evidence = serving.evidence if is_own else None
@@ -82,10 +91,25 @@ def site(request: Request, days: int = 30, finding: str = "", model: str = "") -
         models=known,
         n_weeks=_N_WEEKS,
         per_day=charts.films_per_day(per_day),
-        n_films=sum(one.positive + one.negative + one.refused + one.failed for one in per_day),
+        n_films=sum(day.n_films for day in per_day),
         scores=charts.scores_per_week(weeks, expected, point.threshold if point else None),
         has_expected=expected is not None,
         without=charts.refused_per_week(weeks),
+        drift=DriftShown.of([compare(week, card.reference, card.label) for week in observed])
+        if observed
+        else None,
+        distances=charts.distances_per_week(observed, card.reference)
+        if observed and card.reference and card.reference.distances
+        else None,
         agreement=agreement,
         points={one.finding: one for one in card.operating_points} if is_own else {},
+    )
+
+
+def _observed(serving: Serving, ledger: Ledger) -> list[Observed]:
+    """The last full weeks. Raises LedgerError."""
+    model = serving.model
+    profiles = Profiles(user_profiles_folder())
+    return full_weeks(
+        ledger, model.card.reference, model.sha256, profiles, serving.now(), _N_COMPARED
     )

@@ -6,19 +6,24 @@ and dark; no colour tells anything that shape, pattern or words do not.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
+from itertools import pairwise
 from math import ceil, sqrt
 
 from markupsafe import Markup, escape
 
-from ..evidence import FindingEvidence
+from ..drift.comparison import Observed
+from ..evidence import FindingEvidence, Interval
 from ..language import _, told
 from ..ledger import Day, Week
+from ..model_card import Reference
+from ..proportion import Proportion
 from ..words import OUTCOMES
-from .view import Proportion, number_told, percent_told
+from .view import number_told, percent_told, range_told
 
-_OUTCOMES = ("positive", "negative", "refused", "failed")
 _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 760, 52, 22, 14, 34
 _SIDE = 340
+_DATE_WIDTH = 44
 _N_BINS = 10
 
 
@@ -35,14 +40,14 @@ class Chart:
 def films_per_day(days: Sequence[Day]) -> Chart:
     """Stacked bars, a day each."""
     title, height = _("Films per day"), 240
-    counts = [[getattr(day, word) for word in _OUTCOMES] for day in days]
+    counts = [[getattr(day, word) for word in OUTCOMES] for day in days]
     top, ticks = _scale(max(map(sum, counts), default=0))
     down = _axis(0, top, height - _BOTTOM, _TOP)
     step = (_WIDTH - _LEFT - _RIGHT) / max(1, len(days))
     parts = [_hatches("day"), *_across(ticks, down, number_told)]
     for place, (day, numbers) in enumerate(zip(days, counts, strict=True)):
         left, below = _LEFT + place * step, 0
-        for word, n in zip(_OUTCOMES, numbers, strict=True):
+        for word, n in zip(OUTCOMES, numbers, strict=True):
             if n:
                 y = down(below + n)
                 parts.append(
@@ -58,7 +63,7 @@ def films_per_day(days: Sequence[Day]) -> Chart:
     return Chart(
         title,
         _svg("per-day", title, _("Days from left to right, films upwards."), height, parts),
-        (_("day"), *(told(OUTCOMES[word]) for word in _OUTCOMES)),
+        (_("day"), *map(told, OUTCOMES.values())),
         tuple(row for row, numbers in zip(rows, counts, strict=True) if any(numbers)),
     )
 
@@ -74,21 +79,13 @@ def scores_per_week(
     title, height = _("Scores per week"), 300
     down = _axis(0, _N_BINS, height - _BOTTOM - 14, _TOP)
     parts = _across(range(0, _N_BINS + 1, 2), down, lambda tick: number_told(tick * _N_BINS))
-    start, column = float(_LEFT), 34.0
-    if expected is not None:
-        parts += _column(expected, start, column, down, "cell expected")
-        parts.append(_text(start + column / 2, height - 26, _("tests"), "middle"))
-        parts.append(_line(start + column + 9, _TOP, start + column + 9, down(0), "axis"))
-        start += column + 18
-    step = min(column, (_WIDTH - _RIGHT - start) / max(1, len(weeks)))
-    for place, week in enumerate(weeks):
-        left = start + place * step
-        parts += _column(week.histogram, left, step, down, "cell")
+    columns, middles = _columns(
+        [(week.monday, week.histogram) for week in weeks], expected, down, height
+    )
+    parts += columns
+    for week, middle in zip(weeks, middles, strict=True):
         if week.mean is not None:
-            parts.append(_dot(left + step / 2, down(_N_BINS * week.mean), 3.5, "mean"))
-        parts.append(_text(left + step / 2, height - 26, _short(week.n), "middle", "tick small"))
-        if place % ceil(len(weeks) / 9) == 0:
-            parts.append(_text(left + step / 2, height - 10, f"{week.monday:%m-%d}", "middle"))
+            parts.append(_dot(middle, down(_N_BINS * week.mean), 3.5, "mean"))
     if asked is not None:
         at = down(_N_BINS * asked)
         parts.append(_line(_LEFT, at, _WIDTH - _RIGHT, at, "asked"))
@@ -107,6 +104,36 @@ def scores_per_week(
     return Chart(
         title,
         _svg("per-week", title, description, height, parts),
+        (_("week of"), _("films"), *bins),
+        tuple(rows),
+    )
+
+
+def distances_per_week(weeks: Sequence[Observed], reference: Reference) -> Chart:
+    """A column per week, the darker the more of its films lie so far from those that the model
+    learned from; the bins of the reference, which are not of one width, have one height."""
+    title, height = _("Distances per week"), 300
+    edges, expected = reference.distance_edges, reference.distances
+    down = _axis(0, len(expected), height - _BOTTOM - 14, _TOP)
+    parts = _across(
+        range(1, len(expected)), down, lambda tick: number_told(edges[round(tick) - 1], 2)
+    )
+    parts += _columns([(week.monday, week.distances) for week in weeks], expected, down, height)[0]
+    said = [number_told(edge, 2) for edge in edges]
+    bins = [f"< {said[0]}", *map("-".join, pairwise(said)), f"> {said[-1]}"]
+    rows = [
+        (week.monday.isoformat(), *map(number_told, (sum(week.distances), *week.distances)))
+        for week in weeks
+        if any(week.distances)
+    ]
+    rows.insert(0, (_("tests"), *map(number_told, (sum(expected), *expected))))
+    description = _(
+        "Weeks from left to right, distances upwards; below each column its films. Each step "
+        "upwards is as high, however far it reaches."
+    )
+    return Chart(
+        title,
+        _svg("distances", title, description, height, parts),
         (_("week of"), _("films"), *bins),
         tuple(rows),
     )
@@ -159,42 +186,43 @@ def refused_per_week(weeks: Sequence[Week]) -> Chart:
 
 def roc(of: FindingEvidence, name: str) -> Chart:
     """Sensitivity against false alarms, with the band of resampled patients and the operating
-    point."""
+    point with its intervals."""
     right, down = _square()
     band = [(right(one.false_alarms), down(one.high)) for one in of.roc_band]
     band += [(right(one.false_alarms), down(one.low)) for one in reversed(of.roc_band)]
     curve = [(right(one.false_alarms), down(one.sensitivity)) for one in of.roc]
-    here = of.operating_point.on_curve
+    point, here = of.operating_point, of.operating_point.on_curve
     x, y = right(here.false_alarms), down(here.sensitivity)
     parts = [
         *_square_grid(right, down, _("false alarms (1 - specificity)"), _("sensitivity")),
         _line(right(0), down(0), right(1), down(1), "chance"),
         f'<polygon class="band" points="{_points(band)}"/>',
         f'<polyline class="curve" points="{_points(curve)}"/>',
+        _line(x, down(point.sensitivity.low), x, down(point.sensitivity.high), "whisker"),
+        _line(right(1 - point.specificity.low), y, right(1 - point.specificity.high), y, "whisker"),
         f'<path class="here" d="M{x:.1f} {y - 7:.1f}l7 7l-7 7l-7-7z"/>',
     ]
     title = _("ROC curve")
     description = _(
         "The further the curve goes into the upper left corner, the better; on the dashed line it "
         "would be chance. Shaded: where the curves of other patients like these would lie. "
-        "Diamond: the operating point."
+        "Diamond: the operating point, with lines for its intervals."
     )
-    point = of.operating_point
     return Chart(
         title,
         _svg(f"roc-{name}", title, description, _SIDE, parts, _SIDE),
         (_("figure"), _("value"), _("interval (95 %)")),
         (
-            ("AUROC", number_told(of.auroc.value, 3), _interval(of.auroc.low, of.auroc.high)),
+            ("AUROC", number_told(of.auroc.value, 3), range_told(of.auroc.low, of.auroc.high)),
             (
                 _("sensitivity"),
                 percent_told(point.sensitivity.value),
-                _interval(point.sensitivity.low, point.sensitivity.high),
+                range_told(point.sensitivity.low, point.sensitivity.high),
             ),
             (
                 _("specificity"),
                 percent_told(point.specificity.value),
-                _interval(point.specificity.low, point.specificity.high),
+                range_told(point.specificity.low, point.specificity.high),
             ),
         ),
     )
@@ -226,21 +254,25 @@ def reliability(of: FindingEvidence, name: str) -> Chart:
                 percent_told(one.probability),
                 number_told(one.n_films),
                 percent_told(one.observed),
-                _interval(one.low, one.high),
+                range_told(one.low, one.high),
             )
             for one in of.reliability
         ),
     )
 
 
-def scores(of: FindingEvidence, name: str) -> Chart:
-    """Films with the finding upwards, films without it downwards, by score."""
+def scores(of: FindingEvidence, name: str, asked: Interval | None = None) -> Chart:
+    """Films with the finding upwards, films without it downwards, by score. asked: where the
+    threshold may lie, of a site's own films; None: these are films that the model was tested on."""
     right, _down = _square()
     n_bins = len(of.scores_present)
     most = sqrt(max(*of.scores_present, *of.scores_absent))
     middle, room = (_TOP + _SIDE - _BOTTOM) / 2, (_SIDE - _BOTTOM - _TOP) / 2 - 4
     parts = [_text(right(k / 5), _SIDE - 16, number_told(20 * k), "middle") for k in range(6)]
     parts.append(_text(right(0.5), _SIDE - 2, _("score"), "middle", "tick"))
+    if asked is not None:
+        wide = right(asked.high) - right(asked.low)
+        parts.append(_box(right(asked.low), _TOP, wide, _SIDE - _BOTTOM - _TOP, 'class="band"'))
     step = (right(1) - right(0)) / n_bins
     for place, (present, absent) in enumerate(
         zip(of.scores_present, of.scores_absent, strict=True)
@@ -256,7 +288,7 @@ def scores(of: FindingEvidence, name: str) -> Chart:
         _text(right(0.5), _TOP + 10, _("with it"), "middle"),
         _text(right(0.5), _SIDE - _BOTTOM - 4, _("without it"), "middle"),
     ]
-    title = _("Scores of the test films")
+    title = _("Scores of the test films") if asked is None else _("Scores of the labelled films")
     description = _(
         "Films that have the finding stand above the line, those that do not below it, on a square "
         "root scale; the dashed line is the operating point."
@@ -287,9 +319,16 @@ def expected_scores(of: FindingEvidence | None) -> tuple[int, ...] | None:
     return tuple(sum(both[k * wide : (k + 1) * wide]) for k in range(_N_BINS))
 
 
-def bar(score: int, asked: float | None, outcome: str) -> Markup:
-    """A score from 0 to 100 with the mark that it is judged by; its numbers stand beside it."""
+def bar(
+    score: int, asked: float | None, outcome: str, unsure: tuple[float, float] | None = None
+) -> Markup:
+    """A score from 0 to 100 with the mark that it is judged by and, between two lines, the band in
+    which it is unsure; its numbers stand beside it."""
     mark = "" if asked is None else _line(asked, 0, asked, 10, "mark")
+    if unsure is not None:
+        low, high = unsure
+        ends = "".join(_line(end, 0, end, 10, "edge") for end in unsure)
+        mark = _box(low, 0, high - low, 10, 'class="unsure"') + ends + mark
     return Markup(
         '<svg class="bar {}" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
         '<rect class="ground" y="2" width="100" height="6"/>'
@@ -317,6 +356,32 @@ def _svg(
         '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-labelledby="{}-title {}-text">'
         '<title id="{}-title">{}</title><desc id="{}-text">{}</desc>{}</svg>'
     ).format(*(width, height, name, name, name, title, name, description), Markup("".join(parts)))
+
+
+def _columns(
+    weeks: Sequence[tuple[date, Sequence[int]]],
+    expected: Sequence[int] | None,
+    down: Callable[[float], float],
+    height: int,
+) -> tuple[list[str], list[float]]:
+    """A column per week, and before them one of what was expected; and where their middles are."""
+    parts, middles = [], []
+    start, wide = float(_LEFT), 34.0
+    if expected is not None:
+        parts += _column(expected, start, wide, down, "cell expected")
+        parts.append(_text(start + wide / 2, height - 26, _("tests"), "middle"))
+        parts.append(_line(start + wide + 9, _TOP, start + wide + 9, down(0), "axis"))
+        start += wide + 18
+    step = min(wide, (_WIDTH - _RIGHT - start) / max(1, len(weeks)))
+    dated = max(ceil(len(weeks) / 9), ceil(_DATE_WIDTH / step))
+    for place, (monday, counts) in enumerate(weeks):
+        left, middle = start + place * step, start + (place + 0.5) * step
+        parts += _column(counts, left, step, down, "cell")
+        parts.append(_text(middle, height - 26, _short(sum(counts)), "middle", "tick small"))
+        if place % dated == 0:
+            parts.append(_text(middle, height - 10, f"{monday:%m-%d}", "middle"))
+        middles.append(middle)
+    return parts, middles
 
 
 def _column(
@@ -387,9 +452,12 @@ def _scale(most: int) -> tuple[int, list[int]]:
 
 
 def _hatches(name: str) -> str:
-    """Patterns for films without an answer, so that not only their colour tells them apart."""
+    """Patterns for films without a sure answer, so that not only their colour tells them apart."""
     return (
-        f'<defs><pattern id="{name}-refused" width="6" height="6" patternUnits="userSpaceOnUse" '
+        f'<defs><pattern id="{name}-unsure" width="4" height="4" patternUnits="userSpaceOnUse">'
+        '<rect class="bar unsure" width="4" height="4"/>'
+        '<line class="hatch" x1="0" y1="1" x2="4" y2="1"/></pattern>'
+        f'<pattern id="{name}-refused" width="6" height="6" patternUnits="userSpaceOnUse" '
         'patternTransform="rotate(45)"><rect class="bar refused" width="6" height="6"/>'
         '<line class="hatch" x1="1" y1="0" x2="1" y2="6"/></pattern>'
         f'<pattern id="{name}-failed" width="5" height="5" patternUnits="userSpaceOnUse">'
@@ -399,7 +467,7 @@ def _hatches(name: str) -> str:
 
 
 def _fill(word: str, name: str) -> str:
-    if word in ("refused", "failed"):
+    if word in ("unsure", "refused", "failed"):
         return f'class="bar" fill="url(#{name}-{word})"'
     return f'class="bar {word}"'
 
@@ -407,10 +475,6 @@ def _fill(word: str, name: str) -> str:
 def _short(n: int) -> str:
     """A count that fits below a narrow column."""
     return number_told(n) if n < 1000 else f"{number_told(n / 1000, 1 if n < 10_000 else 0)}k"
-
-
-def _interval(low: float, high: float) -> str:
-    return _("{low} to {high}").format(low=number_told(low, 3), high=number_told(high, 3))
 
 
 def _box(x: float, y: float, width: float, height: float, attributes: str) -> str:

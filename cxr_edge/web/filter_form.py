@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from itertools import takewhile
 
 from ..ledger import Wanted, midnight
+from ..result import OUTCOMES
 
 # A page before this many others cannot be gone back to step by step.
 _MAX_TRAIL = 200
@@ -29,7 +30,7 @@ class Filter:
     def of(cls, given: Mapping[str, str]) -> "Filter":
         """What cannot be meant is taken for nothing, so that an old link still shows films."""
         texts = {field.name: given.get(field.name, "").strip()[:_MAX_TEXT] for field in fields(cls)}
-        if texts["status"] not in ("positive", "negative", "ok", "refused", "failed"):
+        if texts["status"] not in ("ok", *OUTCOMES):
             texts["status"] = ""
         if texts["verdict"] not in ("none", "agree", "disagree", "unsure"):
             texts["verdict"] = ""

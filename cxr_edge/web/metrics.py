@@ -23,9 +23,17 @@ class Metrics:
             ["status", "code"],
             registry=self._registry,
         )
-        self._positive = Counter(
-            "cxr_edge_positive", "Positive findings.", ["finding"], registry=self._registry
-        )
+        self._answers = {
+            "positive": Counter(
+                "cxr_edge_positive", "Positive findings.", ["finding"], registry=self._registry
+            ),
+            "unsure": Counter(
+                "cxr_edge_unsure",
+                "Findings that a person has to decide.",
+                ["finding"],
+                registry=self._registry,
+            ),
+        }
         self._film_s = Histogram(
             "cxr_edge_film_seconds",
             "From the network to the answer, without the wait.",
@@ -58,8 +66,8 @@ class Metrics:
         self._films.labels(result.status, result.code).inc()
         self._film_s.observe(result.duration_ms / 1000)
         for finding in result.findings:
-            if finding.positive:
-                self._positive.labels(finding.name).inc()
+            if finding.answer in self._answers:
+                self._answers[finding.answer].labels(finding.name).inc()
 
     def turned_away(self) -> None:
         self._turned_away.inc()

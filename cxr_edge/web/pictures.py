@@ -13,9 +13,11 @@ from typing import TypeVar
 from ..decoding import IsolatedDecoder, Picture
 from ..errors import RadiographError
 from ..heatmap import evidence, layer
+from ..interpret import on_models_scale
 from ..language import Message
 from ..ledger import Ledger, Prediction
 from ..model import Model
+from ..profile import SiteProfile
 from ..words import REASONS
 from .problems import Problem
 from .reading_queue import Decoders
@@ -29,12 +31,19 @@ class Pictures:
     """For many threads at a time; raises Problem (404, 409, 503) with words for a person."""
 
     def __init__(
-        self, ledger_path: Path, model: Model, decoders: Decoders, max_bytes: int = _MAX_BYTES
+        self,
+        ledger_path: Path,
+        model: Model,
+        decoders: Decoders,
+        profile: SiteProfile | None = None,
+        max_bytes: int = _MAX_BYTES,
     ) -> None:
-        """decoders: of its own: whoever looks need not wait for films that were uploaded."""
+        """decoders: of its own: whoever looks need not wait for films that were uploaded. profile:
+        that films are judged by now."""
         self._ledger_path = ledger_path
         self._model = model
         self._decoders = decoders
+        self._profile = profile
         self._max_bytes = max_bytes
         self._changing = threading.Lock()  # for the two below
         self._kept: OrderedDict[_Key, tuple[object, int]] = OrderedDict()
@@ -89,7 +98,11 @@ class Pictures:
             assert outputs.heatmaps is not None  # they were asked for
             local = evidence(outputs.logits[0], outputs.heatmaps[0], card)
             of_finding = local[card.findings.index(finding)]
-            return layer(of_finding, judged[finding], prepared.full_shape)
+            asked = judged[finding]
+            # What an earlier profile asked of the model nobody knows here.
+            if self._profile is not None and result.profile == self._profile.label:
+                asked = on_models_scale(asked, self._profile)
+            return layer(of_finding, asked, prepared.full_shape)
 
         return self._asked(("heatmap", result.sha256, finding), prediction, drawn, len)
 

@@ -132,14 +132,14 @@ class ReadingQueue:
         with self._decoders.one() as decoder:
             way = _Way(decoder, self._model, self._terms)
             try:
-                result = result_by(way, path, self._model)
+                result = result_by(way, path, self._model, self._terms)
             # As reading.predict_contained does it; the log is told no name of a file.
             except Exception as exc:
                 lines = "".join(traceback.format_tb(exc.__traceback__))
                 logger.error(
                     "A film met a fault of this program, %s:\n%s", type(exc).__name__, lines
                 )
-                result = internal_error(path, self._model, exc)
+                result = internal_error(path, self._model, self._terms, exc)
             identifiers = decoder.identifiers
         took_s = time.monotonic() - started_s
         with self._changing:

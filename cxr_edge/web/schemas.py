@@ -24,11 +24,23 @@ _FILM: dict[str, Any] = {
     "probability": 0.931,
     "score": 93,
     "positive": True,
+    "answer": "positive",
     "all_findings": [
-        {"finding": "pneumonia", "probability": 0.931, "threshold": 0.208, "positive": True}
+        {
+            "finding": "pneumonia",
+            "probability": 0.931,
+            "threshold": 0.208,
+            "positive": True,
+            "unsure_from": 0.12,
+            "unsure_below": 0.35,
+            "answer": "positive",
+        }
     ],
+    "distance": 0.97,
+    "accepted": [],
     "model": "pneumonia-children 1.0",
     "model_sha256": _SHA256,
+    "site_profile": "",
     "provider": "CPUExecutionProvider",
     "duration_ms": 24.5,
     "processed_at": "2026-11-22T09:15:02+00:00",
@@ -42,6 +54,7 @@ class Status(StrEnum):
     ok = "ok"
     positive = "positive"
     negative = "negative"
+    unsure = "unsure"
     refused = "refused"
     failed = "failed"
 
@@ -51,8 +64,17 @@ class Order(StrEnum):
     score = "score"
 
 
+class Answer(StrEnum):
+    """What is said of a finding; "unsure": a person has to decide."""
+
+    positive = "positive"
+    negative = "negative"
+    unsure = "unsure"
+
+
 class VerdictWord(StrEnum):
-    """What a clinician says of the model's answer."""
+    """What a clinician says of the model's answer; of one that is unsure, of the side that it leans
+    to, which `positive` tells."""
 
     agree = "agree"
     disagree = "disagree"
@@ -66,7 +88,13 @@ class JudgedFinding(BaseModel):
         description="Positive from this probability on: the operating point. null: of "
         '"no finding", which is never positive.'
     )
-    positive: bool
+    positive: bool = Field(description="Whether the probability reaches the operating point.")
+    unsure_from: float | None = Field(
+        description="The answer is unsure from this probability on and below unsure_below, around "
+        "the operating point; null: there is no such band."
+    )
+    unsure_below: float | None
+    answer: Answer
 
 
 class Film(BaseModel):
@@ -81,14 +109,26 @@ class Film(BaseModel):
     status: str = Field(
         description="ok, refused (it may not be judged) or failed (it is not read)."
     )
-    reason: str = Field(description="Why there is no answer: a stable code, a colon, words.")
+    reason: str = Field(
+        description="Why there is no answer: a stable code, a colon, words. Of an answer that is "
+        'given although the film would be refused: "accepted", a colon, the codes.'
+    )
     finding: str | None = Field(description="The leading finding.")
     probability: float | None
     score: int | None = Field(description="The probability as a whole number from 0 to 100.")
-    positive: bool | None
+    positive: bool | None = Field(
+        description="Whether the leading finding reaches its operating point, unsure or not."
+    )
+    answer: Answer | None = Field(description="Of the leading finding; null: there is none.")
     all_findings: list[JudgedFinding]
+    distance: float | None = Field(
+        description="From the films that the model learned from, which lie around 1; null: the "
+        "model does not tell."
+    )
+    accepted: list[str] = Field(description="Codes of the refusals that this site overrules here.")
     model: str
     model_sha256: str
+    site_profile: str = Field(description='That the film was judged by; "": the model card alone.')
     provider: str = Field(description="The execution provider that really ran.")
     duration_ms: float
     processed_at: datetime
@@ -196,7 +236,7 @@ class ResultsQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    finding: str = Field("", max_length=200, description="Films that are positive for it.")
+    finding: str = Field("", max_length=200, description="Films that reach its operating point.")
     status: Status | None = None
     since: date | None = Field(
         None, ge=_FIRST_DAY, le=_LAST_DAY, description="Read on this day or after it."

@@ -13,6 +13,7 @@ from ..evidence import Evidence
 from ..language import Message
 from ..ledger import Ledger, Prediction
 from ..model import Model
+from ..profile import SiteProfile
 from .access import Access
 from .audit import Audit
 from .problems import Problem
@@ -34,6 +35,7 @@ class Serving:
     access: None where nobody has to log in. evidence: behind the model's card, None where there is
     none beside the model. language: of those whose browser names none that there is a catalog of.
     watcher_trouble: what keeps the watcher that runs beside it from its work; "" for nothing.
+    profile: of this site, that films are judged by; None where they are by the card alone.
     """
 
     ledger_path: Path
@@ -48,6 +50,7 @@ class Serving:
     language: str
     watcher_trouble: Callable[[], str]
     now: Callable[[], datetime]
+    profile: SiteProfile | None = None
 
     def ledger(self) -> Ledger:
         """The ledger, for looking. Raises LedgerError."""

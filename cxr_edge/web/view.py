@@ -6,18 +6,16 @@ Made while `language.speaking` says who that is.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from math import sqrt
 
 from ..commands.shown import outcome
 from ..language import _, language, told
 from ..ledger import Agreement, Prediction, Verdict
+from ..proportion import Proportion
 from ..result import Finding, Result
-from ..words import ALL_LABELS, FIGURES, OUTCOMES, REASONS, VERDICTS, finding_told
+from ..words import ALL_LABELS, FIGURES, OUTCOMES, REASONS, VERDICTS, finding_told, reason_told
 
 _DECIMAL_COMMA = ("es", "fr", "pt")
 _THIN_SPACE = "\N{NARROW NO-BREAK SPACE}"
-# 95 % of a normal distribution.
-_Z = 1.959964
 
 
 def number_told(value: float, n_digits: int = 0) -> str:
@@ -31,6 +29,11 @@ def number_told(value: float, n_digits: int = 0) -> str:
 def percent_told(part: float, n_digits: int = 1) -> str:
     """A part of 1 in percent."""
     return f"{number_told(100 * part, n_digits)}{_THIN_SPACE}%"
+
+
+def range_told(low: float, high: float) -> str:
+    """From one probability to another."""
+    return _("{low} to {high}").format(low=number_told(low, 3), high=number_told(high, 3))
 
 
 def sentence_told(text: str) -> str:
@@ -58,32 +61,47 @@ def minute_told(time: datetime, timezone: tzinfo | None = None) -> str:
 class FindingShown:
     """A finding of a film.
 
-    name: as programs call it. outcome: "positive" or "negative". asked: the score from which on it
-    is positive; None where it is never.
+    name: as programs call it. outcome: Finding.answer. leaning: where it is unsure, on which side
+    of the operating point it lies; a verdict is on that. asked: the score from which on it is
+    positive; None where it is never. band, scores_unsure: from where to where it is unsure, in
+    words and as scores; "" and None where it never is.
     """
 
     name: str
     said: str
     outcome: str
     outcome_said: str
+    leaning: str
     probability: str
     score: int
     threshold: str
     asked: float | None
+    band: str
+    scores_unsure: tuple[float, float] | None
 
     @classmethod
     def of(cls, finding: Finding) -> "FindingShown":
-        word = "positive" if finding.positive else "negative"
-        threshold = finding.threshold
+        word, threshold = finding.answer, finding.threshold
+        low, high = finding.unsure_from, finding.unsure_below
+        band, scores_unsure = "", None
+        if low is not None and high is not None and low < high:
+            band = range_told(low, high)
+            scores_unsure = round(100 * low, 1), round(100 * high, 1)
+        leaning = ""
+        if finding.unsure:
+            leaning = _("rather positive") if finding.positive else _("rather negative")
         return cls(
             finding.name,
             finding_told(finding.name),
             word,
             told(OUTCOMES[word]),
+            leaning,
             number_told(finding.probability, 3),
             finding.score,
             "" if threshold is None else number_told(threshold, 3),
             None if threshold is None else round(100 * threshold, 1),
+            band,
+            scores_unsure,
         )
 
     @property
@@ -96,8 +114,10 @@ class FilmShown:
     """One film with what was said of it.
 
     name: the last part of its path, or its pseudonym; place: what comes before that. code, reason:
-    why there is no answer, as a word for programs and in plain words; details: all that was found
-    out about it, in English, where that is more.
+    why there is no answer, as a word for programs and in plain words, or that there is one although
+    the film would be refused; details: all that was found out about it, in English, where that is
+    more. distance: from the films that the model learned from; profile: the site profile that it
+    was judged by; "" where there is none.
     """
 
     number: int
@@ -112,6 +132,8 @@ class FilmShown:
     details: str
     model: str
     model_sha256: str
+    profile: str
+    distance: str
     provider: str
     took: str
     at: str
@@ -138,6 +160,8 @@ class FilmShown:
             details=details,
             model=result.model,
             model_sha256=result.model_sha256,
+            profile=result.profile,
+            distance="" if result.distance is None else number_told(result.distance, 2),
             provider=result.provider,
             took=number_told(result.duration_ms),
             at=minute_told(result.processed_at, timezone),
@@ -188,30 +212,6 @@ def summed_up(verdicts: Sequence[Verdict]) -> str:
 
 
 @dataclass(frozen=True)
-class Proportion:
-    """A part of n with its 95 % interval after Wilson (1927)."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    @classmethod
-    def of(cls, k: int, n: int) -> "Proportion | None":
-        """None where there is nothing to take a part of."""
-        if n == 0:
-            return None
-        part = k / n
-        middle = part + _Z**2 / (2 * n)
-        half = _Z * sqrt(part * (1 - part) / n + _Z**2 / (4 * n**2))
-        scale = 1 + _Z**2 / n
-        # At the ends rounding would leave a hair's breadth.
-        low = 0.0 if k == 0 else (middle - half) / scale
-        high = 1.0 if k == n else (middle + half) / scale
-        return cls(part, low, high, n)
-
-
-@dataclass(frozen=True)
 class AgreementShown:
     """How often people agreed with the model, and what that makes of it here."""
 
@@ -255,9 +255,11 @@ def distinct(texts: Iterable[str]) -> list[str]:
 
 
 def _reason(result: Result) -> tuple[str, str]:
-    """Why there is no answer, in plain words, and what else is known of it."""
+    """Why there is no answer, or one all the same, in plain words, and what else is known of it."""
     if not result.reason:
         return "", ""
+    if result.accepted:
+        return reason_told(result), ""
     details = result.reason.partition(": ")[2] or result.reason
     meaning = REASONS.get(result.code)
     return (told(meaning), details) if meaning else (details, "")

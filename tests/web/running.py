@@ -12,6 +12,8 @@ from cxr_edge.decoding import IsolatedDecoder
 from cxr_edge.evidence import Evidence
 from cxr_edge.ledger import Ledger
 from cxr_edge.model import Model
+from cxr_edge.refusals import ACCEPTABLE
+from cxr_edge.terms import STANDARD_TERMS, Terms
 from cxr_edge.web.access import Access
 from cxr_edge.web.app import build_app
 from cxr_edge.web.audit import Audit
@@ -51,20 +53,24 @@ def running(
     max_body_bytes: int = 10_000_000,
     with_identifiers: bool = True,
     evidence: Evidence | None = None,
+    terms: Terms = STANDARD_TERMS,
 ) -> Iterator[Server]:
     """A server with its files in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     ledger_path = folder / "ledger.db"
     Ledger(ledger_path).close()
 
-    def decoders(n: int) -> Decoders:
+    def decoders(n: int, accepted: frozenset[str]) -> Decoders:
         return Decoders(
-            lambda: IsolatedDecoder(model.card.input, with_identifiers=with_identifiers), n
+            lambda: IsolatedDecoder(
+                model.card.input, accepted=accepted, with_identifiers=with_identifiers
+            ),
+            n,
         )
 
     uploads = Uploads(folder / "uploads", ledger_path)
-    queue = ReadingQueue(model, None, decoders(n_workers), n_workers, n_places)
-    pictures = Pictures(ledger_path, model, decoders(1))
+    queue = ReadingQueue(model, terms, decoders(n_workers, terms.accepted), n_workers, n_places)
+    pictures = Pictures(ledger_path, model, decoders(1, ACCEPTABLE))
     serving = Serving(
         ledger_path,
         model,

@@ -3,24 +3,27 @@
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from cxr_edge import load_model
 from cxr_edge.ledger import Ledger
+from cxr_edge.model_card import UnsureBand
 from cxr_edge.reading import predict_result
 from cxr_edge.record import to_json
+from cxr_edge.terms import Terms
 from tests.conftest import BROKEN, make_film
 from tests.made import dicom
+from tests.tiny_model import gated_card, gated_film, write_gated_model
 from tests.web.running import running
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, tiny_model_path):
-    from cxr_edge import load_model
-
     model = load_model(tiny_model_path, "cpu", threads=1, heatmaps=True)
     with running(tmp_path_factory.mktemp("served"), model) as server:
         yield server
@@ -47,6 +50,57 @@ def test_a_film_that_is_sent_has_the_answer_that_predict_gives(server, film):
     assert told["probability"] == pytest.approx(expected["probability"], abs=1e-6)
     assert told["file"] == "film.jpg"
     assert "Not for diagnostic use" in answer.json()["note"]
+
+
+def test_an_answer_within_the_band_is_unsure_for_programs_too(tmp_path):
+    band = UnsureBand("pneumonia", 0.0, 1.0, 0.95, 40, 40, "made films")
+    card = replace(gated_card(), unsure=(band,))
+    model = load_model(write_gated_model(tmp_path / "m.onnx", card), "cpu", threads=1)
+    with running(tmp_path / "served", model) as server:
+        (told,) = sent(server, gated(tmp_path, "readable")).json()["films"]
+        assert (told["status"], told["answer"], told["accepted"]) == ("ok", "unsure", [])
+        assert told["distance"] == pytest.approx(0, abs=0.3)
+        assert told["site_profile"] == ""
+        (finding,) = told["all_findings"]
+        assert (finding["unsure_from"], finding["unsure_below"]) == (0.0, 1.0)
+        assert finding["answer"] == "unsure"
+        assert finding["positive"] == (finding["probability"] >= finding["threshold"])
+        for path in (f"/v1/films/{told['id']}", "/v1/results?status=unsure"):
+            again = server.client.get(path).json()
+            again = again["films"][0] if "films" in again else again
+            assert {name: again[name] for name in told} == told
+        assert server.client.get("/v1/results?status=negative").json()["films"] == []
+        said = server.client.get("/metrics").text
+        assert 'cxr_edge_unsure_total{finding="pneumonia"} 1.0' in said
+        assert "cxr_edge_positive_total{" not in said
+
+
+def test_what_the_site_overrules_is_read_and_says_so(tmp_path):
+    model = load_model(write_gated_model(tmp_path / "m.onnx"), "cpu", threads=1)
+    side = tmp_path / "side.dcm"
+    pixels = gated_film("readable").astype(np.uint16) * 16
+    side.write_bytes(dicom(pixels, 12, ViewPosition="LL", PatientAge="004Y"))
+    films = [gated(tmp_path, "lateral"), side, gated(tmp_path, "inverted")]
+    with running(
+        tmp_path / "served", model, terms=Terms(accepted=frozenset({"lateral"}))
+    ) as server:
+        seen, told_by_header, other = sent(server, *films).json()["films"]
+        assert seen["status"] == told_by_header["status"] == "ok"
+        assert seen["accepted"] == told_by_header["accepted"] == ["lateral"]
+        assert seen["reason"] == "accepted: lateral"
+        assert seen["answer"] in ("positive", "negative")
+        assert (other["status"], other["answer"], other["accepted"]) == ("refused", None, [])
+        assert other["reason"].startswith("inverted: ")
+        page = server.client.get(seen["page"]).text
+        assert "read although it would be refused: lateral" in page
+        said = server.client.get("/metrics").text
+        assert 'cxr_edge_films_total{code="accepted",status="ok"} 2.0' in said
+
+
+def gated(folder: Path, condition: str) -> Path:
+    path = folder / f"{condition}.png"
+    path.write_bytes(cv2.imencode(".png", gated_film(condition))[1].tobytes())
+    return path
 
 
 def test_several_films_have_their_answers_in_their_order(server, tmp_path):

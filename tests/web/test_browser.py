@@ -11,6 +11,7 @@ import shutil
 import urllib.request
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -22,8 +23,10 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from cxr_edge import load_model
 from cxr_edge.cli import cli
+from cxr_edge.model_card import UnsureBand
 from tests.conftest import SAMPLES
 from tests.made import dicom, film
+from tests.tiny_model import gated_card, gated_film, write_gated_model
 from tests.web.history import write_history
 from tests.web.served import served
 
@@ -315,6 +318,87 @@ def test_a_refused_film_says_why_in_plain_words(page, tmp_path):
     show(page, path)
     expect(page.locator("section.result")).to_contain_text("This is a lateral view")
     wait_until_drawn(page)
+
+
+@pytest.fixture(scope="module")
+def gated(tmp_path_factory) -> Iterator[tuple[str, Path]]:
+    """A server whose model tells what it cannot read and where it is unsure, at a site that has
+    laterals read all the same; and its folder."""
+    folder = tmp_path_factory.mktemp("gated")
+    band = UnsureBand("pneumonia", 0.3, 0.7, 0.95, 120, 340, "made films")
+    model = write_gated_model(folder / "gated.onnx", replace(gated_card(), unsure=(band,)))
+    with served(folder, "--model", str(model), "--accept", "lateral") as address:
+        yield address, folder
+
+
+def sent(page: Page, folder: Path, condition: str) -> None:
+    """Upload a film of a condition."""
+    path = folder / f"{condition}.png"
+    path.write_bytes(cv2.imencode(".png", gated_film(condition, 512))[1].tobytes())
+    page.goto("/")
+    page.set_input_files("#choose", path)
+    expect(page.locator("#sent li.ended")).to_have_count(1)
+
+
+def test_what_a_person_has_to_decide_is_said_where_it_is_sent_listed_and_shown(browser, gated):
+    for page in opened(browser, gated[0]):
+        sent(page, gated[1], "readable")
+        expect(page.locator("#sent li.unsure")).to_contain_text("unsure: pneumonia, score")
+        row = page.locator("table.films tbody tr", has_text="readable.png")
+        expect(row.locator(".badge.unsure")).to_contain_text("unsure")
+        page.get_by_role("link", name="Open the result").click()
+        result = page.locator("section.result")
+        expect(result).to_contain_text("A person has to decide: for pneumonia")
+        expect(result).to_contain_text("unsure: 0.300 to 0.700")
+        band, bar = (
+            result.locator(f"svg.bar rect.{name}").bounding_box() for name in ("unsure", "ground")
+        )
+        assert band["width"] / bar["width"] == pytest.approx(0.4, abs=0.02)
+        assert (band["x"] - bar["x"]) / bar["width"] == pytest.approx(0.3, abs=0.02)
+        legend = page.locator("#verdict fieldset legend")
+        expect(legend).to_have_text(re.compile("pneumonia: unsure, rather (positive|negative)"))
+        page.goto("/")
+        page.locator("select[name=status]").select_option("unsure")
+        expect(page.locator("td.name").get_by_text("readable.png")).to_be_visible()
+        page.locator("select[name=status]").select_option("negative")
+        expect(page.get_by_role("heading", name="No film fits")).to_be_visible()
+
+
+def test_a_film_that_is_read_although_it_would_be_refused_says_so(browser, gated):
+    mark = "read although it would be refused: lateral"
+    for page in opened(browser, gated[0]):
+        sent(page, gated[1], "lateral")
+        expect(page.locator("#sent li")).to_contain_text(mark)
+        row = page.locator("table.films tbody tr", has_text="lateral.png")
+        expect(row.locator(".accepted")).to_have_text(mark)
+        page.get_by_role("link", name="Open the result").click()
+        expect(page.locator("section.result .accepted")).to_have_text(mark)
+
+
+def test_what_is_refused_by_the_network_says_what_it_is_and_what_to_do(browser, gated):
+    for page in opened(browser, gated[0]):
+        sent(page, gated[1], "inverted")
+        said = "Black and white are exchanged. Export it again with white bones."
+        expect(page.locator("#sent li")).to_contain_text(f"refused: {said}")
+        page.get_by_role("link", name="Open the result").click()
+        expect(page.locator("section.result .reason")).to_have_text(said)
+        page.get_by_text("Details (inverted)").click()
+        expect(page.locator("section.result details p")).to_contain_text("looks like a negative")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_what_is_unsure_or_accepted(browser, gated, scheme):
+    for page in opened(browser, gated[0], color_scheme=scheme):
+        sent(page, gated[1], "readable")
+        sent(page, gated[1], "lateral")
+        page.get_by_role("link", name="Open the result").click()
+        page.wait_for_url(re.compile(r"/films/\d+$"))
+        for path in (page.url, f"{page.url}/report", "/model", "/site", "/"):
+            page.goto(path)
+            page.wait_for_timeout(500)
+            found = Axe().run(page).response["violations"]
+            serious = [one for one in found if one["impact"] in ("serious", "critical")]
+            assert [(one["id"], one["nodes"][0]["html"][:120]) for one in serious] == [], path
 
 
 def test_an_earlier_film_of_the_patient_stands_beside_it(page, tmp_path):

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 
 import pytest
 
+from cxr_edge.drift.comparison import Observed
 from cxr_edge.evidence import (
     BandPoint,
     FindingEvidence,
@@ -18,6 +19,7 @@ from cxr_edge.language import speaking
 from cxr_edge.ledger import Day, Week
 from cxr_edge.web import charts
 from cxr_edge.web.view import Proportion
+from tests.test_drift import REFERENCE
 
 MONDAY = date(2026, 11, 16)
 HALF = Interval(0.5, 0.4, 0.6)
@@ -49,6 +51,10 @@ def week(n: int = 0, histogram=(0,) * 10, mean=None, refused=0, failed=0, weeks_
     )
 
 
+def observed(distances: list[int]) -> Observed:
+    return Observed(MONDAY, sum(distances), 0, {}, 0, tuple(distances))
+
+
 def parsed(chart: charts.Chart) -> ET.Element:
     return ET.fromstring(str(chart.svg))
 
@@ -60,8 +66,9 @@ def of_class(chart: charts.Chart, word: str) -> list[ET.Element]:
 def all_charts() -> list[charts.Chart]:
     weeks = [week(20, [10, 0, 0, 0, 0, 0, 0, 0, 0, 10], 0.5, 1, 2)]
     return [
-        charts.films_per_day([Day(MONDAY, 3, 5, 1, 1)]),
+        charts.films_per_day([Day(MONDAY, 3, 5, 2, 1, 1)]),
         charts.scores_per_week(weeks, (40, *[0] * 8, 40), 0.2),
+        charts.distances_per_week([observed([4] * 10)], REFERENCE),
         charts.refused_per_week(weeks),
         charts.roc(EVIDENCE, "0"),
         charts.reliability(EVIDENCE, "0"),
@@ -97,7 +104,7 @@ def test_a_site_without_films_has_empty_pictures():
     empty = week(weeks_ago=1)
     for chart in (
         charts.films_per_day([]),
-        charts.films_per_day([Day(MONDAY, 0, 0, 0, 0)]),
+        charts.films_per_day([Day(MONDAY, 0, 0, 0, 0, 0)]),
         charts.scores_per_week([], None, None),
         charts.scores_per_week([empty], None, None),
         charts.refused_per_week([empty]),
@@ -107,19 +114,22 @@ def test_a_site_without_films_has_empty_pictures():
 
 
 def test_a_bar_is_as_high_as_its_films_are_many():
-    chart = charts.films_per_day([Day(MONDAY, 4, 8, 0, 0), Day(MONDAY, 8, 0, 0, 0)])
+    chart = charts.films_per_day([Day(MONDAY, 4, 8, 0, 0, 0), Day(MONDAY, 8, 0, 0, 0, 0)])
     first, second = (float(one.get("height")) for one in of_class(chart, "positive"))
     (negative,) = (float(one.get("height")) for one in of_class(chart, "negative"))
     assert second == pytest.approx(2 * first, abs=0.15)
     assert negative == pytest.approx(2 * first, abs=0.15)
 
 
-def test_films_without_an_answer_are_hatched_and_not_only_of_another_colour():
-    chart = charts.films_per_day([Day(MONDAY, 0, 0, 2, 3)])
+def test_films_without_a_sure_answer_are_hatched_and_not_only_of_another_colour():
+    chart = charts.films_per_day([Day(MONDAY, 0, 0, 1, 2, 3)])
     fills = [one.get("fill") for one in parsed(chart).iter() if one.get("fill")]
-    assert fills == ["url(#day-refused)", "url(#day-failed)"]
-    patterns = {one.get("id") for one in parsed(chart).iter() if one.tag.endswith("pattern")}
-    assert {"day-refused", "day-failed"} <= patterns
+    assert fills == ["url(#day-unsure)", "url(#day-refused)", "url(#day-failed)"]
+    patterns = [one for one in parsed(chart).iter() if one.tag.endswith("pattern")]
+    assert {one.get("id") for one in patterns} >= {"day-unsure", "day-refused", "day-failed"}
+    # No two are drawn alike.
+    drawn = {tuple((line.tag, line.get("d"), line.get("y2")) for line in one) for one in patterns}
+    assert len(drawn) == len(patterns)
 
 
 def test_a_cell_is_darker_the_more_of_its_week_it_holds():
@@ -153,6 +163,18 @@ def test_the_test_films_stand_before_the_weeks():
     assert rightmost < min(float(one.get("x")) for one in weeks)
     assert chart.rows[0][:2] == ("tests", "80")
     assert charts.expected_scores(None) is None
+
+
+def test_the_reference_stands_before_the_weeks_and_far_films_lie_above():
+    chart = charts.distances_per_week([observed([0] * 10), observed([6, *[0] * 8, 6])], REFERENCE)
+    expected = of_class(chart, "expected")
+    near, far = of_class(chart, "cell")[len(expected) :]
+    assert len(expected) == 10
+    assert float(far.get("y")) < float(near.get("y"))
+    assert max(float(one.get("x")) for one in expected) < float(near.get("x"))
+    assert chart.head[2] == "< 0.60"
+    assert chart.head[-1] == "> 2.00"
+    assert [row[:2] for row in chart.rows] == [("tests", "784"), (MONDAY.isoformat(), "12")]
 
 
 def test_a_week_without_films_is_no_row_and_has_no_mean():
@@ -193,6 +215,15 @@ def test_a_score_has_the_mark_that_it_is_judged_by():
     assert (filled.get("width"), mark.get("x1")) == ("63", "20.8")
     unmarked = ET.fromstring(str(charts.bar(63, None, "negative")))
     assert [one.get("class") for one in unmarked] == ["ground", "filled"]
+
+
+def test_the_band_in_which_a_score_is_unsure_lies_between_two_lines():
+    bar = ET.fromstring(str(charts.bar(30, 20.8, "unsure", (15.0, 35.5))))
+    band = next(one for one in bar if one.get("class") == "unsure")
+    assert (band.get("x"), band.get("width")) == ("15.0", "20.5")
+    assert [one.get("x1") for one in bar if one.get("class") == "edge"] == ["15.0", "35.5"]
+    # The operating point is drawn over it.
+    assert [one.get("class") for one in bar][-1] == "mark"
 
 
 def test_an_interval_reaches_from_its_low_to_its_high_end():

@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 from cxr_edge.decoding import Picture
 from cxr_edge.language import languages
 from cxr_edge.ledger import Ledger, Verdict
+from cxr_edge.model_card import UnsureBand
 from cxr_edge.result import Finding, Identifiers, Result
 from cxr_edge.watch.scan import look_of
 from cxr_edge.web import pages, problems
@@ -25,6 +26,8 @@ from cxr_edge.web.audit import Audit
 from cxr_edge.web.problems import Problem
 from cxr_edge.web.rendering import LANGUAGE_COOKIE, STATIC
 from cxr_edge.web.serving import Serving
+from tests.test_drift import CARD
+from tests.tiny_model import gated_card
 
 NOW = datetime(2026, 11, 22, 14, 5, tzinfo=UTC)
 JPEG = b"\xff\xd8\xff made"
@@ -98,12 +101,15 @@ class Site:
         reason: str = "",
         patient: str = "",
         days_ago: float = 0,
+        distance: float | None = None,
+        band: tuple[float, float] | tuple[()] = (),
+        profile: str = "",
     ) -> int:
         """A film that was read; the number of its prediction."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(name.encode())
-        findings = () if probability is None else (Finding("pneumonia", probability, 0.3),)
+        findings = () if probability is None else (Finding("pneumonia", probability, 0.3, *band),)
         result = Result(
             source=path,
             status="ok" if findings else "refused",
@@ -115,6 +121,8 @@ class Site:
             duration_ms=20.0,
             processed_at=NOW - timedelta(days=days_ago),
             sha256=f"{abs(hash(name)):064x}"[:64],
+            distance=distance,
+            profile=profile,
         )
         look = look_of(path.stat(), keeps_ctime=False)
         file_id = self.ledger.saw(self.folder_id, name, look)
@@ -282,6 +290,153 @@ def test_a_refused_film_says_why_in_plain_words(site):
     assert "data-heatmap" not in html
 
 
+BAND = (0.2, 0.45)
+
+
+def test_what_a_person_has_to_decide_is_said_in_words(site):
+    number = site.add("a.jpg", 0.4, band=BAND)
+    html = site.client.get(f"/films/{number}").text
+    said = text_of(html)
+    assert (
+        "A person has to decide: for pneumonia the model is unsure from 0.200 to 0.450, and gives "
+        "0.400." in said
+    )
+    assert "unsure: 0.200 to 0.450" in said  # beside the operating point
+    assert '<rect x="20.0" y="0.0" width="25.0" height="10.0" class="unsure"/>' in html
+    # A verdict is on the side that it leans to.
+    assert "pneumonia: unsure, rather positive" in said
+    below = site.add("b.jpg", 0.25, band=BAND)
+    assert "unsure, rather negative" in text_of(site.client.get(f"/films/{below}").text)
+    report = text_of(site.client.get(f"/films/{number}/report").text)
+    assert "A person has to decide." in report
+    assert "(unsure: 0.200 to 0.450)" in report
+
+
+@pytest.mark.parametrize(("probability", "word"), [(0.9, "positive"), (0.1, "negative")])
+def test_outside_the_band_nothing_is_left_to_decide(site, probability, word):
+    number = site.add("a.jpg", probability, band=BAND)
+    html = site.client.get(f"/films/{number}").text
+    assert f'class="badge {word} large"' in html
+    assert "A person has to decide:" not in text_of(html)
+    assert "rather" not in text_of(html)
+    # The band is shown all the same.
+    assert "Between the two thin lines around it the answer is unsure" in text_of(html)
+
+
+def test_a_model_without_a_band_says_nothing_of_one(site):
+    html = site.client.get(f"/films/{site.add('a.jpg')}").text
+    assert "unsure" not in text_of(html.partition('id="verdict"')[0])
+    assert 'class="edge"' not in html
+
+
+def test_the_list_shows_and_finds_what_a_person_has_to_decide(site):
+    site.add("sure.jpg", 0.9, band=BAND)
+    site.add("unsure.jpg", 0.4, band=BAND)
+    site.add("negative.jpg", 0.1, band=BAND)
+    html = site.client.get("/").text
+    assert html.count('class="badge unsure"') == 1
+    assert '<option value="unsure">unsure</option>' in html
+    for status, names in (("unsure", ["unsure.jpg"]), ("positive", ["sure.jpg"])):
+        found = site.client.post("/", data={"status": status}).text
+        assert names_of(found) == names
+    assert (
+        '<option value="unsure" selected>unsure</option>'
+        in site.client.post("/", data={"status": "unsure"}).text
+    )
+    # No two outcomes have the same shape.
+    refused, failed = (site.add(f"{word}.jpg", None, reason="blank: It.") for word in "rf")
+    assert refused != failed
+    icons = re.findall(
+        r'(?s)class="badge (\w+)"><svg viewBox="0 0 16 16" aria-hidden="true">(.*?)</svg>',
+        site.client.get("/").text,
+    )
+    assert len(dict(icons)) == len(set(dict(icons).values())) == 4
+
+
+def test_the_csv_says_what_a_person_has_to_decide_and_what_the_site_overrules(site):
+    site.add("a.jpg", 0.4, band=BAND, profile="ward 3")
+    site.add("b.jpg", 0.9, reason="accepted: lateral", days_ago=1)
+    text = site.client.post("/films.csv", data={"dialect": "standard"}).text
+    first, second = csv.DictReader(io.StringIO(text))
+    assert (first["answer"], first["positive"], first["site_profile"]) == (
+        *("unsure", "true"),
+        "ward 3",
+    )
+    assert (second["answer"], second["reason"]) == ("positive", "accepted: lateral")
+    (only,) = csv.DictReader(
+        io.StringIO(
+            site.client.post("/films.csv", data={"dialect": "standard", "status": "unsure"}).text
+        )
+    )
+    assert Path(only["file"]).name == "a.jpg"
+
+
+def test_an_answer_that_overrules_a_refusal_is_marked_in_the_list_and_on_its_page(site):
+    number = site.add("a.jpg", 0.9, reason="accepted: age, lateral")
+    for path in ("/", f"/films/{number}", f"/films/{number}/report"):
+        said = text_of(site.client.get(path).text)
+        assert "read although it would be refused: age, lateral" in said
+        assert "positive" in said
+
+
+def test_a_film_tells_the_profile_that_judged_it_and_its_distance(site):
+    number = site.add("a.jpg", profile="ward 3", distance=1.234)
+    said = text_of(site.client.get(f"/films/{number}").text)
+    assert "Site profile ward 3" in said
+    assert "Distance 1.23" in said
+    assert "ward 3" in text_of(site.client.get(f"/films/{number}/report").text)
+    without = text_of(site.client.get(f"/films/{site.add('b.jpg')}").text)
+    assert "Site profile" not in without
+    assert "Distance" not in without
+
+
+def test_the_days_films_are_counted_with_those_that_a_person_has_to_decide(site):
+    site.add("a.jpg", 0.4, band=BAND)
+    site.add("b.jpg", 0.9, band=BAND)
+    html = site.client.get("/site").text
+    assert 'fill="url(#day-unsure)"' in html
+    assert '<span class="key unsure" aria-hidden="true"></span>unsure' in html
+    assert "<td>1</td><td>0</td><td>1</td><td>0</td><td>0</td>" in html
+
+
+def with_card(tmp_path, tiny_model, card) -> str:
+    one = Site(tmp_path, replace(tiny_model, card=card))
+    try:
+        return text_of(one.client.get("/model").text)
+    finally:
+        one.ledger.close()
+
+
+def test_the_model_page_says_what_it_refuses_and_where_it_is_unsure(tmp_path, tiny_model):
+    band = UnsureBand("pneumonia", 0.2, 0.65, 0.95, 120, 340, "films of other patients")
+    card = replace(gated_card(), unsure=(band,), age_range_years=(1.0, 5.0))
+    said = with_card(tmp_path, tiny_model, card)
+    for fact in (
+        "Views: PA, AP.",
+        "films of patients who are not 1 to 5 years old, and views other than PA, AP, are refused",
+        "A JPEG or PNG tells no age",
+        "What it refuses",
+        *("not_a_chest_film", "inverted", "rotated_270", "unlike_training"),
+        "Black and white are exchanged.",
+        "refused: lateral 0.990 0.950 to 1.000 200",
+        "made films of other kinds",
+        "Where it is unsure",
+        "pneumonia 0.200 to 0.650 95.0 % 120 340",
+        "films of other patients",
+    ):
+        assert fact in said, fact
+    assert "It cannot tell what it cannot read" not in said
+    assert "It does not say where it is unsure" not in said
+
+
+def test_the_model_page_says_where_a_model_cannot_tell_what_it_cannot_read(site):
+    said = text_of(site.client.get("/model").text)
+    assert "It cannot tell what it cannot read" in said
+    assert "It does not say where it is unsure" in said
+    assert "What it refuses" not in said
+    assert "Where it is unsure" not in said
+
+
 def test_a_film_of_another_model_has_no_heatmap_and_says_so(site, tiny_model):
     own = site.add("own.jpg")
     other = site.ledger.film(own)
@@ -435,6 +590,62 @@ def test_the_page_of_the_site_counts_films_and_verdicts(site):
 
 def test_a_site_without_films_has_its_page(site):
     assert "Nobody has given a verdict yet" in text_of(site.client.get("/site").text)
+
+
+@pytest.fixture
+def compared(tmp_path, tiny_model):
+    """A site whose model's card has something to compare with."""
+    one = Site(tmp_path, replace(tiny_model, card=CARD))
+    yield one
+    one.ledger.close()
+
+
+def rows_of(html: str, title: str) -> list[list[str]]:
+    """The cells of the table below that heading."""
+    below = html[html.index(title) :]
+    body = below[below.index("<tbody>") : below.index("</tbody>")]
+    return [
+        [text_of(cell) for cell in re.findall(r"(?s)<t[hd][^>]*>(.*?)</t[hd]>", row)]
+        for row in re.findall(r"(?s)<tr>(.*?)</tr>", body)
+    ]
+
+
+def test_the_page_of_the_site_says_whether_it_looks_like_where_the_model_was_measured(compared):
+    # Sunday is today: the last full week ended seven days ago.
+    with compared.ledger.transaction():
+        for n in range(60):
+            compared.add(f"{n}.jpg", 0.01 + n / 120, days_ago=7 + n / 10, distance=2.5)
+            compared.add(f"today {n}.jpg", 0.5)
+    html = compared.client.get("/site").text
+    said = text_of(html)
+    assert "In the week of 2026-11-09 the films (60) did not look like those" in said
+    assert "run cxr-edge calibrate" in said
+    assert "by chance in 1 % of weeks at most" in said
+    assert "scores for pneumonia distances part that is refused" in said
+    first, second, *_ = rows_of(html, "Does this site look like")
+    assert first[:2] == ["2026-11-09", "60"]
+    assert first[2].startswith("unlike: 1 of ")
+    assert first[3].startswith("unlike: 1 of ")
+    assert first[4] == "100 of 100 weeks"
+    assert second == ["2026-11-02", "0", *["too few films (0)"] * 3]
+    # A column of the reference, and one of the week, which lies at its top.
+    distances = rows_of(html, "Distances per week")
+    assert [row[0] for row in distances] == ["tests", "2026-11-09"]
+    assert distances[1] == ["2026-11-09", "60", *["0"] * 9, "60"]
+
+
+def test_where_nothing_can_be_compared_the_page_says_so(site, compared):
+    heading = "Does this site look like the films that the model was measured on?"
+    said = text_of(site.client.get("/site").text)
+    assert f"{heading} The model's card has nothing to compare with." in said
+    assert "Distances per week" not in said
+    said = text_of(compared.client.get("/site").text)
+    assert "too few to compare, which takes 30" in said
+    other = "d" * 64
+    film = compared.ledger.film(compared.add("a.jpg"))
+    compared.ledger.record_again(film, replace(film.result, model="other 1", model_sha256=other))
+    said = text_of(compared.client.get(f"/site?model={other}").text)
+    assert "Only films that the model of this page has read" in said
 
 
 def test_a_person_is_told_in_the_language_of_the_browser_or_the_chosen_one(site):

@@ -14,7 +14,9 @@ import pytest
 from cxr_edge.batching import BatchingSession
 from cxr_edge.decoding import Prepared
 from cxr_edge.errors import RefusedError
+from cxr_edge.radiograph import Header
 from cxr_edge.result import Identifiers
+from cxr_edge.terms import STANDARD_TERMS, Terms
 from cxr_edge.web.problems import Problem
 from cxr_edge.web.reading_queue import Decoders, ReadingQueue
 
@@ -33,18 +35,20 @@ class FakeDecoder:
         self._gate.wait(30)
         if self._error is not None:
             raise self._error
-        return Prepared(np.full((1, 1, 32, 32), 0.9, np.float32), (64, 64))
+        return Prepared(np.full((1, 1, 32, 32), 0.9, np.float32), (64, 64), Header(), ())
 
     def close(self) -> None:
         self._gate.set()
 
 
 @contextmanager
-def queue_of(model, n_workers=2, n_places=4, error=None, thresholds=None) -> Iterator[ReadingQueue]:
+def queue_of(
+    model, n_workers=2, n_places=4, error=None, terms=STANDARD_TERMS
+) -> Iterator[ReadingQueue]:
     gate = threading.Event()
     gate.set()
     decoders = Decoders(lambda: FakeDecoder(gate, error), n_workers)
-    queue = ReadingQueue(model, thresholds, decoders, n_workers, n_places)
+    queue = ReadingQueue(model, terms, decoders, n_workers, n_places)
     try:
         yield queue
     finally:
@@ -61,7 +65,7 @@ def test_a_film_has_its_result_its_name_and_its_patient(tiny_model):
 
 
 def test_thresholds_take_the_place_of_the_cards(tiny_model):
-    with queue_of(tiny_model, thresholds={"pneumonia": 0.999}) as queue:
+    with queue_of(tiny_model, terms=Terms({"pneumonia": 0.999})) as queue:
         read = queue.read(FILM, "film").result(30)
     assert not read.result.findings[0].positive
 
@@ -124,7 +128,7 @@ def test_films_that_wait_at_the_same_time_run_as_one_batch(tiny_model):
 
 def test_films_in_hand_end_when_the_server_does(tiny_model):
     gate = threading.Event()
-    queue = ReadingQueue(tiny_model, None, Decoders(lambda: FakeDecoder(gate), 1), 1, 4)
+    queue = ReadingQueue(tiny_model, STANDARD_TERMS, Decoders(lambda: FakeDecoder(gate), 1), 1, 4)
     films = [queue.read(FILM, f"{n}") for n in range(3)]
     queue.close()
     assert films[0].result(30).result.status == "ok"

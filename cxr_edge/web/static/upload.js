@@ -94,14 +94,16 @@
   Film.prototype.done = function (film) {
     var link = make('a', 'button', says('open'));
     var first = film.all_findings && film.all_findings[0];
-    var outcome = film.status === 'ok' ? (first && first.positive ? 'positive' : 'negative')
-      : film.status;
+    var outcome = film.answer || film.status;
     var said = outcomes[outcome] || outcome;
     this.item.className = 'ended ' + outcome;
     this.progress.hidden = true;
     if (first) {
       said += ': ' + (findings[first.finding] || first.finding) + ', ' + says('score') + ' ' +
         Math.round(100 * first.probability);
+      if (film.accepted.length) {
+        said += '; ' + says('accepted').replace('{codes}', film.accepted.join(', '));
+      }
     } else {
       said += ': ' + (reasons[film.reason.split(':')[0]] || film.reason);
     }
