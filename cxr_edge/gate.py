@@ -44,8 +44,8 @@ TOLD: Mapping[str, tuple[str, str]] = {
     ),
 }
 UNLIKE_TRAINING = "unlike_training"
-# The rows of a frontal film as it should hang run to the patient's left, its columns to the feet: LF
-# (DICOM PS3.3 C.7.6.1.1.1). Others, and what became of the film.
+# The rows of a frontal film as it should hang run to the patient's left, its columns to the feet:
+# LF (DICOM PS3.3 C.7.6.1.1.1). Others, and what became of the film.
 _LIES: Mapping[str, str] = {
     "HL": "rotated_90",
     "RH": "rotated_180",

@@ -46,6 +46,18 @@ def test_a_label_is_a_film_a_finding_and_whether_it_is_there(films):
     )
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a.png,pneumonia,present\nb.png,pneumonia,absent\n",
+        "file,finding,is it there\na.png,pneumonia,present\nb.png,pneumonia,absent\n",
+    ],
+)
+def test_three_columns_in_that_order_need_no_names(films, text):
+    labels = read(films, text).labels
+    assert [(one.film.name, one.present) for one in labels] == [("a.png", True), ("b.png", False)]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_a_spreadsheet_saves_it_as_it_pleases(films, delimiter, encoding):
@@ -100,7 +112,7 @@ def test_a_film_may_have_a_label_for_each_finding(films):
     ("text", "said"),
     [
         ("", "lacks the columns file, finding, label"),
-        ("a.png,pneumonia,present\n", "lacks the columns file, finding, label"),
+        ("a.png,pneumonia,yes\n", "lacks the columns file, finding, label"),
         ("file,finding,label\n", "holds no labels"),
         ("file,label,Label\na.png,present,absent\n", "has the column label twice"),
         ('file,label\n"a.png,present\n' + 200_000 * "x", "is no CSV"),

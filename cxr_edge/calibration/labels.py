@@ -4,7 +4,8 @@
                                 model has one
     patient                     where it is known which films are of the same patient
 
-Columns are told by their names, in any order; others are not looked at.
+Columns are told by their names, in any order; others are not looked at. Three columns in that order
+need no names, and the last may have any.
 """
 
 import codecs
@@ -20,6 +21,7 @@ from ..language import Message, why
 
 PRESENT, ABSENT = "present", "absent"
 _LABELS = {PRESENT: True, ABSENT: False}
+_IN_ORDER = ("file", "finding", "label")
 _VERDICTS = ("agree", "disagree", "unsure")
 # A film that was named by mistake is not read as text.
 _MAX_BYTES = 1 << 26
@@ -260,16 +262,21 @@ def _table(path: Path) -> tuple[set[str], list[_Row]]:
     delimiter = max(",;\t", key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
-        names = [name.strip().casefold() for name in next(reader, [])]
-        rows = [
-            _Row(reader.line_num, dict(zip(names, map(str.strip, cells), strict=False)))
-            for cells in reader
-            if any(map(str.strip, cells))
-        ]
+        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as exc:
         raise SettingsError(
             Message("{path} is no CSV ({why}).", path=path, why=exc), _FORMAT
         ) from exc
+    names = [name.casefold() for name in lines[0][1]] if lines else []
+    if len(names) == len(_IN_ORDER) and names[-1] in _LABELS:
+        names = list(_IN_ORDER)
+    else:
+        del lines[:1]
+        if len(names) == len(_IN_ORDER) and tuple(names[:2]) == _IN_ORDER[:2]:
+            names = list(_IN_ORDER)
+    rows = [
+        _Row(number, dict(zip(names, cells, strict=False))) for number, cells in lines if any(cells)
+    ]
     doubled = sorted({name for name in names if name and names.count(name) > 1})
     if doubled:
         raise SettingsError(
