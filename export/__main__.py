@@ -32,7 +32,7 @@ from .judge import HEADER, MIN_TIMES_FP32, Judge, Verdict, compare_on_films
 from .ladder import Ladder, Rung
 from .model_writer import make_card, write_model
 from .range_films import read_range_films, require_same_kind
-from .run import Run, prepared, read_run, spread
+from .run import Run, judged_on, prepared, read_run, spread
 from .variants import to_fp16
 
 _N_TRAIN_FILMS = 4096
@@ -61,6 +61,13 @@ pneumonia.evidence.json, from which its pictures are drawn.
     required=True,
     type=click.Path(path_type=Path),
     help="TOML file with intended use, age range and licences.",
+)
+@click.option(
+    "--for-source",
+    "for_sources",
+    multiple=True,
+    help="A source whose films the model is for: operating point, int8 and figures are judged on "
+    "films of these. On those of all where none is named.",
 )
 @click.option(
     "--shifted-run",
@@ -108,6 +115,7 @@ def command(
     out: Path,
     data: tuple[str, ...],
     card_path: Path,
+    for_sources: tuple[str, ...],
     shifted_path: Path | None,
     min_sensitivity: float,
     n_range_films: int,
@@ -124,7 +132,7 @@ def command(
     if out.suffix != ".onnx" or not out.parent.is_dir():
         raise ExportError(f"{out} cannot be written.", "Name a .onnx file in an existing folder.")
     text = read_card_text(card_path)
-    run = read_run(checkpoint, data)
+    run = judged_on(read_run(checkpoint, data), for_sources)
     points = None
     if shifted_path:
         points = shifted_points(run, read_run(shifted_path, data), min_sensitivity)

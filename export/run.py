@@ -15,7 +15,7 @@ from cxr_edge.radiograph import read_radiograph
 from train.commands import entries_of, film_bar
 from train.config import TrainConfig, settings_of
 from train.data.films import Film, load_films
-from train.data.split import Split, read_split
+from train.data.split import TEST, VALIDATION, Split, read_split
 from train.learn.checkpoint import Checkpoint, load_checkpoint
 
 from .errors import ExportError
@@ -50,6 +50,25 @@ def read_run(checkpoint_path: Path, data: Sequence[str]) -> Run:
         read_split(folder / "split.csv", film_set.films),
         _recipe(settings_of(folder)),
     )
+
+
+def judged_on(run: Run, sources: Sequence[str]) -> Run:
+    """The run with the validation and test films of these sources alone; of all without any.
+
+    Raises ExportError where one of them has none.
+    """
+    if not sources:
+        return run
+    films = dict(run.split.films)
+    for part in (VALIDATION, TEST):
+        films[part] = tuple(film for film in films[part] if film.source in sources)
+        if missing := sorted(set(sources) - {film.source for film in films[part]}):
+            known = sorted({film.source for film in run.split[part]})
+            raise ExportError(
+                f"There are no {part} films of {', '.join(missing)}.",
+                f"Sources: {', '.join(known)}.",
+            )
+    return dataclasses.replace(run, split=dataclasses.replace(run.split, films=films))
 
 
 def _recipe(settings: Sequence[TrainConfig]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from cxr_edge.model_card import UnsureBand
 from .errors import ExportError
 
 COVERAGE = 0.98
+_EPSILON = 1e-9  # 1 - 0.9 is a little less than 0.1
 
 
 def fit_band(
@@ -29,15 +30,17 @@ def fit_band(
 ) -> UnsureBand:
     """present, probability: (N,), of films of patients held out of training.
 
-    Raises ExportError where there are too few films of one label for the coverage.
+    Raises ExportError: see check_enough.
     """
     with_it, without = np.sort(probability[present]), np.sort(probability[~present])
-    bounds = threshold, _rank(with_it, coverage, finding), -_rank(-without[::-1], coverage, finding)
+    check_enough(finding, len(with_it), len(without), coverage)
+    lowest = float(with_it[_rank(len(with_it), coverage) - 1])
+    highest = float(without[-_rank(len(without), coverage)])
     return UnsureBand(
         finding,
-        float(min(bounds)),
+        min(threshold, lowest, highest),
         # Just above, since the band ends before its upper bound.
-        float(min(1.0, np.nextafter(max(bounds), 2))),
+        min(1.0, math.nextafter(max(threshold, lowest, highest), 2)),
         coverage,
         len(with_it),
         len(without),
@@ -45,14 +48,19 @@ def fit_band(
     )
 
 
-def _rank(values: NDArray[np.floating], coverage: float, finding: str) -> float:
-    """What a new value lies below with a probability of at most 1 - coverage; values: rising."""
-    k = math.floor((1 - coverage) * (len(values) + 1) + 1e-9)
-    if k < 1:
-        needed = math.ceil(1 / (1 - coverage)) - 1
-        raise ExportError(
-            f"{len(values)} films of a label of {finding} are too few for a coverage of "
-            f"{coverage:g}.",
-            f"Give {needed} or more of each label.",
-        )
-    return float(values[k - 1])
+def check_enough(finding: str, n_present: int, n_absent: int, coverage: float) -> None:
+    """Raises ExportError where there are too few films with the finding, or without it, for any
+    band to have that coverage."""
+    for n_films, what in ((n_present, "with"), (n_absent, "without")):
+        if _rank(n_films, coverage) < 1:
+            needed = math.ceil(1 / (1 - coverage) - _EPSILON) - 1
+            raise ExportError(
+                f"{n_films} validation films {what} {finding} are too few for a coverage of "
+                f"{coverage:g}.",
+                f"Give {needed} or more, or ask for less with --coverage.",
+            )
+
+
+def _rank(n_films: int, coverage: float) -> int:
+    """k, such that the k-th of n_films from the end is passed by too few; 0: there is none."""
+    return math.floor((1 - coverage) * (n_films + 1) + _EPSILON)

@@ -81,6 +81,11 @@ def fp32_of(name: str, head: str = LINEAR) -> onnx.ModelProto:
         network.classifier = nn.Sequential(
             nn.Linear(512 * 49, 32), nn.ReLU(), nn.Linear(32, N_FINDINGS)
         )
+    return to_onnx(grown_up(network, FILMS), SPEC)
+
+
+def grown_up(network: Network, films: NDArray[np.float32]) -> Network:
+    """The network, its norms having seen the films (N, 1, C, H, W), its head saying something."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None  # the mean over all that it sees
@@ -91,8 +96,8 @@ def fp32_of(name: str, head: str = LINEAR) -> onnx.ModelProto:
             nn.init.kaiming_normal_(module.weight)
             nn.init.normal_(module.bias, 0, 0.1)
     with torch.no_grad():
-        network.train()(torch.from_numpy(FILMS[:, 0]))
-    return to_onnx(network.eval(), SPEC)
+        network.train()(torch.from_numpy(films[:, 0]))
+    return network.eval()
 
 
 @_once

@@ -124,6 +124,42 @@ def test_an_earlier_runs_checkpoint_can_be_started_from(tmp_path: Path, head: st
     assert torch.equal(network.get_parameter(weight), state[weight])
 
 
+@pytest.mark.parametrize("head", ["linear", "dense128"])
+def test_the_head_is_taken_along_where_its_findings_are_wanted(tmp_path: Path, head: str) -> None:
+    state = trained("resnet18", 1, 1, seed=1, head=head).state_dict()
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(checkpoint_of("resnet18", state, head), path)
+    network = build("resnet18", 1, 1, head).eval()
+    initialise(network, path, (0.449,), (0.226,), head_of=("tuberculosis",))
+    for name, tensor in state.items():
+        assert torch.equal(network.state_dict()[name], tensor), name
+
+
+def test_a_head_that_is_wanted_and_does_not_fit_is_refused(tmp_path: Path) -> None:
+    state = trained("resnet18", 1, 1).state_dict()
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(checkpoint_of("resnet18", state), path)
+
+    def message(network: Network, *head_of: str) -> str:
+        before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        with pytest.raises(TrainError) as info:
+            initialise(network, path, (0.449,), (0.226,), head_of)
+        for name, tensor in network.state_dict().items():
+            assert torch.equal(before[name], tensor)
+        return str(info.value)
+
+    # As many findings, and others.
+    assert "has no head for pneumonia" in message(build("resnet18", 1, 1), "pneumonia")
+    two = message(build("resnet18", 2, 1), "pneumonia", "tuberculosis")
+    assert "has no head for pneumonia, tuberculosis" in two
+    dense = message(build("resnet18", 1, 1, "dense128"), "tuberculosis")
+    assert "6 of its tensors do not fit, the first is fc.1.bias" in dense
+    saved(state, path)  # bare weights do not say what their head tells
+    alone = message(build("resnet18", 1, 1), "tuberculosis")
+    assert "has no head for tuberculosis" in alone
+    assert "leave --keep-head away" in alone
+
+
 def test_weights_older_than_batch_norms_counter_are_taken(tmp_path: Path) -> None:
     """torchvision's ResNet files have no num_batches_tracked."""
     state = trained("resnet18", 1000, 3).state_dict()

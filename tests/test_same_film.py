@@ -8,11 +8,14 @@ import pytest
 from PIL import Image
 
 from cxr_edge import load_model, predict
+from cxr_edge.errors import RefusedError
 from cxr_edge.interpret import interpret
 from cxr_edge.model import MODELS_FOLDER
 from cxr_edge.model_card import INT8
 from cxr_edge.preprocess import min_side_px, prepare
 from cxr_edge.radiograph import read_radiograph
+from cxr_edge.refusals import ACCEPTABLE
+from cxr_edge.terms import Terms
 from tests.conftest import SAMPLES
 from train.config import default_input_spec
 from train.data.films import Film
@@ -88,7 +91,11 @@ def test_real_dicom_films_are_read(real_films, model):
     paths = sorted((real_films / "dicom").glob("*.dcm"))
     assert len(paths) == 3
     for path in paths:
-        assert 0 <= predict(path, model)[0].probability <= 1
+        # Of adults, whom the model is not for.
+        with pytest.raises(RefusedError, match="age"):
+            predict(path, model)
+        findings = predict(path, model, Terms(accepted=ACCEPTABLE))
+        assert 0 <= findings[0].probability <= 1
 
 
 def test_training_sees_a_film_as_the_runtime_does():

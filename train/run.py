@@ -52,7 +52,9 @@ def train_command(name: str, path: Path) -> click.Command:
             help="Weights to start from (torchvision's layout); from scratch without it.",
         ),
         click.option(
-            "--keep-head", is_flag=True, help="Of --init, of a run with the same findings: all."
+            "--keep-head",
+            is_flag=True,
+            help="Start with the head of --init too, a checkpoint of the same findings.",
         ),
         click.option(
             "--teacher",
@@ -99,6 +101,8 @@ def train_command(name: str, path: Path) -> click.Command:
                 config.teaching.weight, str(teacher_path.parent.name) if teacher_path else ""
             ),
         )
+        if keep_head and not init_path:
+            raise TrainError("--keep-head keeps that of --init.", "Give --init CHECKPOINT too.")
         if bool(teacher_path) != bool(config.teaching.weight):
             raise TrainError(
                 "A teacher and teaching.weight need each other.",
@@ -214,7 +218,7 @@ def _train(
     network = build(config.network, len(outputs), config.input.channels, config.head)
     if init_path:
         mean, std = config.input.mean, config.input.std
-        initialise(network, init_path, mean, std, keep_head=keep_head)
+        initialise(network, init_path, mean, std, outputs if keep_head else ())
     teacher = _teacher(teacher_path, config, outputs) if teacher_path else None
     films = {
         name: cache_films(part, outputs, config.input, film_bar, f"reading {name}")

@@ -1,10 +1,10 @@
 """The fitted head becomes a part of the model's own graph."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
@@ -26,35 +26,33 @@ def with_gate(
     """
     changed = without_gate(model)
     graph = changed.graph
-    add_taps(graph)
-    for name, array in _weights(head, whitening).items():
-        # Half the size; onnxruntime makes fp32 of them once, when it loads the model.
-        half = numpy_helper.from_array(array.astype(np.float16), f"{_PREFIX}{name}_fp16")
-        graph.initializer.append(half)
-        cast = helper.make_node(
-            "Cast",
-            [half.name],
-            [_PREFIX + name],
-            f"{_PREFIX}{name}_cast",
-            to=onnx.TensorProto.FLOAT,
-        )
-        graph.node.append(cast)
-    flat = numpy_helper.from_array(np.array([0, -1], np.int64), f"{_PREFIX}flat")
-    graph.initializer.append(flat)
+    add_taps(changed)
 
-    def add(kind: str, inputs: list[str], name: str, **attributes: object) -> str:
+    def add(kind: str, inputs: list[str], name: str, **attributes: int | list[int]) -> None:
         names = [one if one == TAPS_NAME else _PREFIX + one for one in inputs]
         output = name if name in GATE_OUTPUTS else _PREFIX + name
-        graph.node.append(helper.make_node(kind, names, [output], _PREFIX + name, **attributes))
-        return name
+        node = helper.make_node(kind, names, [output], _PREFIX + name)
+        node.attribute.extend(helper.make_attribute(*one) for one in attributes.items())
+        graph.node.append(node)
 
+    def keep(array: NDArray[Any], name: str) -> None:
+        graph.initializer.append(numpy_helper.from_array(array, _PREFIX + name))
+
+    for name, array in _weights(head, whitening).items():
+        if array.dtype == np.float16:
+            # Half the size; onnxruntime makes fp32 of them once, when it loads the model.
+            keep(array, f"{name}_fp16")
+            add("Cast", [f"{name}_fp16"], name, to=onnx.TensorProto.FLOAT)
+        else:
+            keep(array, name)
+    keep(np.array([0, -1], np.int64), "flat")
     add("Conv", [TAPS_NAME, "reduce_weight", "reduce_bias"], "reduced")
     add("Relu", ["reduced"], "reduced_on")
     add("Conv", ["reduced_on", "look_weight", "look_bias"], "looked", pads=[1] * 4)
     add("Relu", ["looked"], "looked_on")
     add("Add", ["reduced_on", "looked_on"], "seen")
-    same = {"pads": [1] * 4, "strides": [2, 2]}
-    add("Conv", ["seen", "gather_weight", "gather_bias"], "gathered", **same)
+    gather = ["seen", "gather_weight", "gather_bias"]
+    add("Conv", gather, "gathered", pads=[1] * 4, strides=[2, 2])
     add("Relu", ["gathered"], "gathered_on")
     add("Reshape", ["gathered_on", "flat"], "flattened")
     add("Gemm", ["flattened", "embed_weight", "embed_bias"], "embedded", transB=1)
@@ -84,14 +82,18 @@ def without_gate(model: onnx.ModelProto) -> onnx.ModelProto:
     return bare
 
 
-def _weights(head: Head, whitening: NDArray[np.float32]) -> Mapping[str, NDArray[np.float32]]:
-    """Of each layer, by name; the taps' mean and variance are taken into the first."""
-    with torch.no_grad():
-        reduce = head.reduce.weight / head.std
-        shift = head.reduce.bias - (reduce * head.mean).sum((1, 2, 3))
-    layers = {name: getattr(head, name) for name in ("look", "gather", "embed", "judge")}
-    tensors = {"reduce_weight": reduce, "reduce_bias": shift}
-    for name, layer in layers.items():
-        tensors |= {f"{name}_weight": layer.weight, f"{name}_bias": layer.bias}
-    arrays = {name: tensor.detach().numpy() for name, tensor in tensors.items()}
-    return arrays | {"whitening": whitening}
+def _weights(head: Head, whitening: NDArray[np.float32]) -> Mapping[str, NDArray[Any]]:
+    """Of each layer, by name: matrices in half precision, biases in full.
+
+    The taps' mean and variance are taken into the first layer.
+    """
+    state = {name: tensor.numpy() for name, tensor in head.state_dict().items()}
+    mean, std = state.pop("mean"), state.pop("std")
+    state["reduce.weight"] = (state["reduce.weight"] / std).astype(np.float16)
+    # What the rounded weights make of the mean is what has to be taken off.
+    shift = (state["reduce.weight"].astype(np.float32) * mean).sum((1, 2, 3))
+    state["reduce.bias"] = state["reduce.bias"] - shift
+    return {
+        name.replace(".", "_"): array if array.ndim == 1 else array.astype(np.float16)
+        for name, array in (state | {"whitening": whitening}).items()
+    }

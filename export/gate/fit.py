@@ -54,8 +54,8 @@ class FittedGate:
 def fit_gate(
     fitted: Looked, held: Looked, fitted_on: str, progress: Callable[[range], Iterable[int]]
 ) -> FittedGate:
-    """fitted: images of the films that the model learned from. held: readable ones and others of
-    patients that it did not; what the limits are chosen on."""
+    """fitted: images of the films that the model learned from. held: of patients that it did not;
+    the limits are chosen on the readable ones among them."""
     codes = (READABLE, *sorted(set(fitted.code.tolist()) - {READABLE}))
     condition = np.array([codes.index(code) for code in fitted.code.tolist()])
     kinds = {name: number for number, name in enumerate(sorted(set(fitted.kind.tolist())))}
@@ -63,8 +63,8 @@ def fit_gate(
     head = train_head(fitted.taps, condition, kind, len(codes), progress)
 
     readable = fitted.code == READABLE
-    _, embedded = answers_of(head, fitted.taps[readable])
-    whitening, centres = _feature_space(embedded, fitted.source[readable])
+    _, embedded = answers_of(head, fitted.taps)
+    whitening, centres = _feature_space(embedded[readable], fitted.source[readable])
     gate = Gate(
         conditions=codes,
         min_readable=_MOST_READABLE,
@@ -77,11 +77,10 @@ def fit_gate(
     conditions, features = draft.answer(held.taps[held.code == READABLE])
     sure = to_probability(conditions, SOFTMAX, 1.0)[:, 0]
     far = distance(features, gate)
-    limited = replace(
-        gate,
-        min_readable=round(float(min(_MOST_READABLE, np.quantile(sure, MAX_REFUSED))), 4),
-        max_distance=round(float(np.quantile(far, 1 - MAX_REFUSED)) * _MARGIN, 3),
-    )
+    # Of the films beside the limit the one that is refused less: no more may be.
+    least = float(np.quantile(sure, MAX_REFUSED, method="lower"))
+    most = float(np.quantile(far, 1 - MAX_REFUSED, method="higher"))
+    limited = replace(gate, min_readable=min(_MOST_READABLE, least), max_distance=_MARGIN * most)
     return FittedGate(head, whitening, limited)
 
 

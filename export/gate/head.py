@@ -12,6 +12,9 @@ class Head(nn.Module):
     The taps are first brought to mean 0 and variance 1, channel by channel.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, n_channels: int, n_conditions: int, mean: Tensor, std: Tensor) -> None:
         """mean, std: of each channel of the taps, (C,)."""
         super().__init__()

@@ -3,41 +3,65 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxr_edge.model import Model
 from cxr_edge.model_card import N_DISTANCE_BINS, N_SCORE_BINS, FindingScores, Reference
 from cxr_edge.reading import predict_result
 from train.commands import film_bar
 from train.data.films import Film
+from train.measure.metrics import binned
 
 from ..errors import ExportError
 
 
 def reference_of(model: Model, films: Sequence[Film], measured_on: str) -> Reference:
-    """By the runtime's own way. Raises ExportError where no film has an answer."""
+    """By the runtime's own way; films that cannot be read at all are left out.
+
+    Raises ExportError where no film has an answer.
+    """
     results = [predict_result(film.path, model) for film in film_bar(films, "reading films")]
     read = [
         (film, result) for film, result in zip(films, results, strict=True) if result.status == "ok"
     ]
+    n_refused = sum(result.status == "refused" for result in results)
     if not read:
-        raise ExportError("The model refuses all of its own test films.", "Check the gate's data.")
+        raise ExportError(
+            f"{model.path.name} with its gate answers none of {len(films)} test films "
+            f"({n_refused} are refused).",
+            "Give --films and --images more, or check that the split is of this model's data.",
+        )
     scores = []
     for point in model.card.operating_points:
-        counts = {True: [0] * N_SCORE_BINS, False: [0] * N_SCORE_BINS}
-        for film, result in read:
-            (found,) = (one for one in result.findings if one.name == point.finding)
-            place = min(int(found.probability * N_SCORE_BINS), N_SCORE_BINS - 1)
-            counts[point.finding in film.labels][place] += 1
-        scores.append(FindingScores(point.finding, tuple(counts[True]), tuple(counts[False])))
+        present = np.array([point.finding in film.labels for film, _ in read])
+        probability = np.array(
+            [
+                finding.probability
+                for _, result in read
+                for finding in result.findings
+                if finding.name == point.finding
+            ]
+        )
+        counts = score_counts(probability[present]), score_counts(probability[~present])
+        scores.append(FindingScores(point.finding, *counts))
     far = np.array([result.distance for _, result in read if result.distance is not None])
+    edges, distances = deciles(far) if len(far) else ((), ())
+    n_films = len(read) + n_refused
+    return Reference(measured_on, n_films, n_refused, tuple(scores), edges, distances)
+
+
+def score_counts(probability: NDArray[np.float64]) -> tuple[int, ...]:
+    """How many probabilities (N,) lie in each bin; see FindingScores."""
+    return _counts(binned(probability, N_SCORE_BINS), N_SCORE_BINS)
+
+
+def deciles(distance: NDArray[np.float64]) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    """Edges that part some distances (N,) into bins of as many each, and how many lie in each."""
     parts = np.arange(1, N_DISTANCE_BINS) / N_DISTANCE_BINS
-    edges = np.quantile(far, parts) if len(far) else np.empty(0)
-    counted = np.bincount(np.digitize(far, edges), minlength=N_DISTANCE_BINS) if len(far) else ()
-    return Reference(
-        measured_on,
-        len(films),
-        sum(result.status == "refused" for result in results),
-        tuple(scores),
-        tuple(round(float(edge), 5) for edge in edges),
-        tuple(int(n) for n in counted),
-    )
+    edges = np.quantile(distance, parts).round(5)
+    counts = _counts(np.digitize(distance, edges), N_DISTANCE_BINS)
+    return tuple(float(edge) for edge in edges), counts
+
+
+def _counts(which: NDArray[np.integer], n_bins: int) -> tuple[int, ...]:
+    return tuple(int(n) for n in np.bincount(which, minlength=n_bins))

@@ -8,18 +8,18 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, shape_inference
-from tqdm import tqdm
+from onnxruntime import InferenceSession
 
 from ..convert import INPUT_NAME
 from ..errors import ExportError
-from ..quantize import open_network
 
 GRID = 7
 TAPS_NAME = "taps"
+# Networks halve a film's side five times on the way to their last map.
+_HALVED = 32
 _N_RESOLUTIONS = 3
 # What may change a map's values, and not only how they are stored or laid out.
 _MAKERS = ("Conv", "Add", "Relu", "Clip", "Concat", "MaxPool", "AveragePool", "BatchNormalization")
-_BATCH = 32
 
 
 def with_taps(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -29,18 +29,19 @@ def with_taps(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     tapped = onnx.ModelProto()
     tapped.CopyFrom(model)
-    n_channels = add_taps(tapped.graph)
+    n_channels = add_taps(tapped)
     del tapped.graph.output[:]
-    shape = ["batch", n_channels, GRID, GRID]
+    shape: list[str | int | None] = ["batch", n_channels, GRID, GRID]
     tapped.graph.output.append(
         helper.make_tensor_value_info(TAPS_NAME, onnx.TensorProto.FLOAT, shape)
     )
     return tapped
 
 
-def add_taps(graph: onnx.GraphProto) -> int:
-    """Append the nodes that make `taps`; returns its channels C."""
-    maps = _maps(graph)
+def add_taps(model: onnx.ModelProto) -> int:
+    """Append the nodes that make `taps`; returns its channels C. Raises ExportError: with_taps."""
+    graph = model.graph
+    maps = _maps(model)
     pooled = []
     for name, _, side in maps:
         cell = side // GRID
@@ -60,13 +61,14 @@ def add_taps(graph: onnx.GraphProto) -> int:
     return sum(n_channels for _, n_channels, _ in maps)
 
 
-def _maps(graph: onnx.GraphProto) -> list[tuple[str, int, int]]:
+def _maps(model: onnx.ModelProto) -> list[tuple[str, int, int]]:
     """Name, channels and side of each map that is read, the finest first.
 
     Of each resolution the last sum, where a network of residual blocks keeps its result; of others
     the last map.
     """
-    inferred = shape_inference.infer_shapes(helper.make_model(graph)).graph
+    graph = model.graph
+    inferred = shape_inference.infer_shapes(model).graph
     shapes = {
         value.name: [each.dim_value for each in value.type.tensor_type.shape.dim]
         for value in inferred.value_info
@@ -91,21 +93,13 @@ def _maps(graph: onnx.GraphProto) -> list[tuple[str, int, int]]:
         raise ExportError(
             f"The network has feature maps of {len(last)} sizes that {GRID} divides; a gate reads "
             f"{_N_RESOLUTIONS}.",
-            "Train it on films of 224 px or more.",
+            f"Train it on films whose sides are a multiple of {GRID * _HALVED} px.",
         )
     sides = sorted(last)[:_N_RESOLUTIONS]
     return [(last[side][1], last[side][2], side) for side in sorted(sides, reverse=True)]
 
 
-def taps_of(
-    tapped: onnx.ModelProto, inputs: NDArray[np.float32], title: str = ""
-) -> NDArray[np.float16]:
-    """Taps (M, C, GRID, GRID) of prepared films (M, C', H, W)."""
-    session = open_network(tapped)
-    parts = range(0, len(inputs), _BATCH)
-    return np.concatenate(
-        [
-            session.run([TAPS_NAME], {INPUT_NAME: inputs[i : i + _BATCH]})[0].astype(np.float16)
-            for i in tqdm(parts, title, leave=False, disable=None if title else True)
-        ]
-    )
+def taps_of(session: InferenceSession, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Taps (N, C, GRID, GRID) of prepared films (N, C', H, W), by a network `with_taps`."""
+    taps: NDArray[np.float32] = session.run([TAPS_NAME], {INPUT_NAME: inputs})[0]
+    return taps

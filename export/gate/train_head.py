@@ -1,6 +1,6 @@
 """Fitting the head: which code an image of each kind deserves."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ def train_head(
     every = np.arange(0, len(taps), max(1, len(taps) // 4096))
     some = torch.from_numpy(taps[every].astype(np.float32))
     head = Head(taps.shape[1], n_conditions, some.mean((0, 2, 3)), some.std((0, 2, 3)) + 1e-3)
-    weight = torch.from_numpy(_weights(condition, kind)).float()
+    weight = torch.from_numpy(weights_of(condition, kind)).float()
     truth = torch.from_numpy(condition)
     parameters = [
         {"params": [p for p in head.parameters() if p.ndim > 1], "weight_decay": _DECAY},
@@ -78,9 +78,8 @@ def answers_of(
     return torch.cat(conditions).numpy(), torch.cat(features).numpy()
 
 
-def _weights(condition: Sequence[int] | NDArray[np.int64], kind: NDArray[np.int64]) -> NDArray:
-    """Of each image; their mean is 1."""
-    condition = np.asarray(condition)
+def weights_of(condition: NDArray[np.int64], kind: NDArray[np.int64]) -> NDArray[np.float64]:
+    """What each of N images counts for in the loss; their mean is 1. See train_head."""
     weight = np.ones(len(condition))
     for code in np.unique(condition):
         of_code = condition == code

@@ -3,6 +3,7 @@
 import os
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -106,32 +107,37 @@ def initialise(
     path: Path,
     mean: tuple[float, ...],
     std: tuple[float, ...],
-    *,
-    keep_head: bool = False,
+    head_of: Sequence[str] = (),
 ) -> None:
-    """Load the trunk of a torchvision state dict or of a run's checkpoint; the head stays new, but
-    with keep_head.
+    """Load the trunk of a torchvision state dict or of a run's checkpoint; the head stays new.
 
+    head_of: the network's findings; with them the head is taken too, of a checkpoint with the same.
     Where the file's first convolution has 3 channels and the network's has 1, it is folded.
 
     mean, std: of the network's own input, one per channel; the folded stem then answers to a grey
     film as the original answers to that film repeated in red, green and blue (but for the
     zero-padded border).
-    Raises TrainError where the file holds another network.
+    Raises TrainError where the file holds another network, or not the head that is wanted.
     """
-    state = load_file(path)
-    state = state.get("state", state) if isinstance(state, dict) else state
+    data = load_file(path)
+    state = data.get("state", data) if isinstance(data, dict) else data
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
     ):
         raise TrainError(f"{path} holds no state dict.", "Name a .pth file of a network's weights.")
+    if head_of and tuple(data.get("findings", ())) != tuple(head_of):
+        raise TrainError(
+            f"{path} has no head for {', '.join(head_of)}.",
+            "Name the checkpoint.pt of a run with these findings, or leave --keep-head away.",
+        )
+    keeps_head = bool(head_of)
     state = {
-        _new_name(name): tensor for name, tensor in state.items() if _must_fit(name, keep_head)
+        _new_name(name): tensor for name, tensor in state.items() if _must_fit(name, keeps_head)
     }
     shapes = {
         name: value.shape
         for name, value in network.state_dict().items()
-        if _must_fit(name, keep_head)
+        if _must_fit(name, keeps_head)
     }
     stem, takes = _stem_of(network)
     n_out, n_channels, *kernel = shapes[stem]

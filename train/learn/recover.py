@@ -14,6 +14,7 @@ import onnx
 import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from cxr_edge.model_card import FP32, SOFTMAX
 from cxr_edge.model_file import read_model_file
@@ -30,16 +31,17 @@ from .checkpoint import Checkpoint, save_checkpoint
 N_FILMS = 512  # enough for batch-norm statistics
 _PREFIX = "network."
 _MOST_APART = 1e-3
+_BATCH = 32
 
 
 @click.command(
     context_settings=CONTEXT,
     epilog="""\b
 Example:
-  python -m train recover cxr_edge/models/pneumonia-children.fp32.onnx --recipe pneumonia-children \\
+  python -m train recover pneumonia-children.fp32.onnx --recipe pneumonia-children \\
       --data films/ --split split.csv --out runs/recovered
-  python -m train pneumonia-children --variant mine --init runs/recovered/checkpoint.pt --keep-head \\
-      --split split.csv --data films/ --out runs/finetuned
+  python -m train pneumonia-children --init runs/recovered/checkpoint.pt --keep-head \\
+      --data films/ --split split.csv --out runs/finetuned
 
 The recipe must build the same network. The run folder can be averaged with runs that start from it.
 """,
@@ -128,10 +130,14 @@ def recover(network: Network, model: onnx.ModelProto, inputs: Tensor) -> None:
             )
         return torch.from_numpy(np.array(found))
 
-    seen: dict[nn.Module, Tensor] = {}
+    # Of each channel that a convolution gives: how many values, their sum, and that of the squares.
+    sums: dict[nn.Module, Tensor] = {}
 
-    def keep(module: nn.Module, _: object, output: Tensor) -> None:
-        seen[module] = torch.stack([output.mean((0, 2, 3)), output.var((0, 2, 3))])
+    def add(conv: nn.Module, _: object, output: Tensor) -> None:
+        values = output.double().transpose(0, 1).flatten(1)
+        n = torch.full_like(values[:, 0], values.shape[1])
+        parts = torch.stack([n, values.sum(1), values.square().sum(1)])
+        sums[conv] = sums[conv] + parts if conv in sums else parts
 
     hooks, pairs = [], []
     for conv, *norms in layers(network):
@@ -144,17 +150,20 @@ def recover(network: Network, model: onnx.ModelProto, inputs: Tensor) -> None:
         conv.weight.copy_(tensor(f"{name}.weight", conv.weight))  # type: ignore[operator, arg-type]
         norm.bias.copy_(tensor(f"{name}.weight_bias", norm.bias))
         norm.weight.fill_((1 + norm.eps) ** 0.5)  # with mean 0 and variance 1: the identity
-        hooks.append(conv.register_forward_hook(keep))
+        hooks.append(conv.register_forward_hook(add))
         pairs.append((conv, norm))
     for name, parameter in network.head.named_parameters():
         full = f"{names[network.head]}.{name}"
         parameter.copy_(tensor(full, parameter))
-    network.eval()(inputs)
+    network.eval()
+    for batch in tqdm(inputs.split(_BATCH), "batch norm", leave=False, disable=None):
+        network(batch)
     for hook in hooks:
         hook.remove()
     for conv, norm in pairs:
-        mean, variance = seen[conv]
-        norm.running_mean, norm.running_var = mean.clone(), variance.clone()
+        n, total, squares = sums[conv]
+        mean, variance = total / n, (squares - total**2 / n) / (n - 1)
+        norm.running_mean, norm.running_var = mean.float(), variance.float()
         norm.bias.add_(mean)
         norm.weight.copy_((variance + norm.eps).sqrt())
 
