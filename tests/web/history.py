@@ -12,7 +12,7 @@ from cxr_edge.result import Finding, Identifiers, Result
 from cxr_edge.watch.scan import look_of
 from tests.conftest import SAMPLES
 
-FINDING, THRESHOLD = "pneumonia", 0.208
+FINDING, THRESHOLD, UNSURE = "pneumonia", 0.110, (0.06, 0.3)
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def write_history(
     model: tuple[str, str],
     *,
     n_weeks: int = 26,
-    n_per_day: int = 2,
+    n_per_day: int = 6,
     shift: Shift = Shift(20, 1.2, 1.6),
 ) -> None:
     """folder: for its films, the samples again and again, no two files alike. model: its label and
@@ -85,11 +85,12 @@ def _result(
         source=film,
         status="refused" if refused else "ok",
         reason=reason if refused else "",
-        findings=() if refused else (Finding(FINDING, probability, THRESHOLD),),
+        findings=() if refused else (Finding(FINDING, probability, THRESHOLD, *UNSURE),),
         model=model[0],
         model_sha256=model[1],
         provider="CPUExecutionProvider",
         duration_ms=float(rng.uniform(12, 40)),
         processed_at=at,
         sha256="",
+        distance=None if refused else float(rng.gamma(25, 0.04)),
     )
