@@ -9,7 +9,7 @@ import numpy as np
 from cxr_edge.model import Model
 from cxr_edge.model_card import Figure, ModelCard
 from train.commands import film_bar
-from train.data.split import TEST
+from train.data.split import TEST, TRAIN
 from train.measure.answers import (
     Answers,
     Measured,
@@ -42,9 +42,12 @@ def measure_on_test_films(run: Run, card: ModelCard, model: Model) -> OnTestFilm
             f"{worst.film.path} ({worst.reason}).",
             "Move films that cannot be judged out of the data.",
         )
+    sources = {film.source for film in run.split[TEST]}
+    learned = {film.source for film in run.split[TRAIN]}
+    # Of some of its sources alone: see run.judged_on.
+    films = card.training_data.name if sources >= learned else ", ".join(sorted(sources))
     where = (
-        f"test films of {card.training_data.name}, patients unseen in training and in choosing "
-        "the operating point"
+        f"test films of {films}, patients unseen in training and in choosing the operating point"
     )
     return OnTestFilms(answers, measure_answers(answers), where)
 
