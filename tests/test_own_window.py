@@ -1,6 +1,7 @@
 """A window that a double click has opened, and what was dropped onto the program's icon."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from click.testing import CliRunner
 from cxr_edge import cli as cli_module
 from cxr_edge.cli import cli
 from cxr_edge.own_window import Window, command_for, is_own, kept_open
-from tests.conftest import ROOT, make_film
+from tests.conftest import ROOT, SAMPLES, make_film
 
 
 def waits(window: Window, body) -> list[str]:
@@ -114,7 +115,7 @@ def test_a_dropped_folder_is_watched_and_dropped_files_are_read(tmp_path):
 
 
 def test_a_film_dropped_onto_the_icon_is_shown_in_the_table(tmp_path):
-    film = make_film(tmp_path / "a film.png", side=256)
+    film = shutil.copy(SAMPLES / "normal-5.png", tmp_path / "a film.png")
     outcome = CliRunner().invoke(cli, [str(film)])
     assert outcome.exit_code == 0, outcome.output
     heading, row = outcome.stdout.splitlines()

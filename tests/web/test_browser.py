@@ -166,7 +166,7 @@ def test_from_the_start_to_a_heatmap_are_three_clicks(page):
 def test_several_films_are_dropped_at_once_each_with_its_answer(page, tmp_path):
     page.goto("/")
     (tmp_path / "no film.txt").write_text("hello")
-    names = ("normal-5.png", "pneumonia-2.png", "normal-3.dcm")
+    names = ("normal-1.jpg", "pneumonia-2.png", "normal-3.dcm")
     page.set_input_files("#choose", [*(SAMPLES / name for name in names), tmp_path / "no film.txt"])
     sent = page.locator("#sent li")
     expect(sent).to_have_count(4)
