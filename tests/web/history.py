@@ -12,7 +12,7 @@ from cxr_edge.result import Finding, Identifiers, Result
 from cxr_edge.watch.scan import look_of
 from tests.conftest import SAMPLES
 
-FINDING, THRESHOLD, UNSURE = "pneumonia", 0.110, (0.06, 0.3)
+FINDING, THRESHOLD, UNSURE = "pneumonia", 0.208, (0.07, 0.3)
 
 
 @dataclass(frozen=True)
