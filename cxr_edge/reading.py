@@ -140,7 +140,9 @@ def accept(radiograph: Radiograph, card: ModelCard, refusals: Refusals) -> NDArr
 def answer_by(outputs: Outputs, card: ModelCard, terms: Terms, refusals: Refusals) -> Answer:
     """What one film's outputs (N = 1) say, without its pictures. Raises RefusedError."""
     distance = None
-    if card.gate is not None and outputs.conditions is not None and outputs.features is not None:
+    if card.gate is not None:
+        assert outputs.conditions is not None  # Model.answer gives both where there is a gate
+        assert outputs.features is not None
         distance = check_outputs(outputs.conditions[0], outputs.features[0], card.gate, refusals)
     probabilities = probabilities_of(outputs.logits[0], card)
     findings = to_findings(probabilities, card, terms)

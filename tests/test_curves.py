@@ -18,7 +18,7 @@ from train.data.films import Film
 from train.data.manifest import Entry, write_manifest
 from train.errors import TrainError
 from train.measure.answers import Answers, Unanswered, measure_answers
-from train.measure.curves import evidence_of, roc_points, thinned, wilson
+from train.measure.curves import evidence_of, roc_points, thinned
 from train.measure.evaluate import command
 from train.measure.metrics import N_BINS, auroc, roc_curve
 
@@ -162,21 +162,6 @@ def test_reliability_bins_hold_each_film_once_and_lead_to_the_ece() -> None:
     assert len(one.reliability) <= N_BINS
     off = sum(each.n_films * abs(each.probability - each.observed) for each in one.reliability)
     assert off / 600 == pytest.approx(one.ece.value, abs=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("part", "n", "low", "high"),
-    # Newcombe 1998, table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29.
-    [
-        (81 / 263, 263, 0.2553, 0.3662),
-        (15 / 148, 148, 0.0624, 0.1605),
-        (0, 20, 0, 0.1611),
-        (1 / 29, 29, 0.0061, 0.1718),
-        (1, 20, 0.8389, 1),
-    ],
-)
-def test_wilsons_interval_is_as_published(part, n, low, high) -> None:
-    assert wilson(part, n) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
 
 
 def test_scores_are_counted_by_label_with_each_edge_in_the_upper_bin() -> None:

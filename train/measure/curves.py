@@ -16,6 +16,7 @@ from cxr_edge.evidence import (
     RocPoint,
 )
 from cxr_edge.model_card import N_SCORE_BINS
+from cxr_edge.proportion import wilson
 
 from ..data.films import digest_of
 from .answers import Answers, Measured
@@ -143,17 +144,6 @@ def reliability_bins(present: _Bools, probability: _Floats) -> tuple[Reliability
         for stated, seen, n in rows
         if n
     )
-
-
-def wilson(part: float, n: int) -> tuple[float, float]:
-    """The 95 % interval of a part of n witnesses (Wilson 1927)."""
-    z = 1.959964
-    middle = part + z**2 / (2 * n)
-    reach = z * np.sqrt(part * (1 - part) / n + z**2 / (4 * n**2))
-    whole = 1 + z**2 / n
-    # Rounding may push a bound past the part itself where that is 0 or 1.
-    low, high = float((middle - reach) / whole), float((middle + reach) / whole)
-    return min(max(low, 0.0), part), max(min(high, 1.0), part)
 
 
 def _score_counts(probability: _Floats) -> tuple[int, ...]:
