@@ -22,11 +22,11 @@ from pathlib import Path
 from .errors import ProfileError, SettingsError
 from .evidence import Interval
 from .language import Message, why
-from .model_card import ModelCard, UnsureBand
+from .model_card import ModelCard, Reference, UnsureBand
 from .proportion import n_needed
 from .strict import from_data
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 AS_IT_IS, TEMPERATURE, ISOTONIC = "as it is", "temperature", "isotonic"
 REACH = 0.05  # of an interval that says enough
 _N_DIGITS = 16  # of its digest, in the name of a profile's file
@@ -156,6 +156,8 @@ class SiteProfile:
     of the fp32 file that may step in for it, or "". made_at: ISO 8601. made_by: version of
     cxr-edge. labels: the file's name, or "verdicts". films_digest: a sha256 over the films' own
     digests and labels. n_films: that were read; n_left_out: that were labelled, and had no answer.
+    reference: what later weeks here are compared with (drift/); None where the labelled films are
+    too few, and the model's card says it.
     """
 
     schema_version: int
@@ -171,6 +173,7 @@ class SiteProfile:
     n_films: int
     n_left_out: int
     points: tuple[SitePoint, ...]
+    reference: Reference | None
 
     def __post_init__(self) -> None:
         if self.schema_version != SCHEMA_VERSION:

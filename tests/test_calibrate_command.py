@@ -6,14 +6,18 @@ import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from cxr_edge.calibration.films import Answered, LabelledFilms
 from cxr_edge.calibration.labels import Judge
+from cxr_edge.calibration.reference import site_reference
 from cxr_edge.calibration.verdicts import labels_of_verdicts
 from cxr_edge.cli import cli
 from cxr_edge.heatmap import Overlay
@@ -21,6 +25,7 @@ from cxr_edge.interpret import on_models_scale, to_findings
 from cxr_edge.isolation import IsolatedReader
 from cxr_edge.ledger import Ledger, Verdict
 from cxr_edge.model import load_model
+from cxr_edge.model_card import N_DISTANCE_BINS, N_SCORE_BINS, FindingScores, Reference
 from cxr_edge.profile import ISOTONIC, TEMPERATURE, ProbabilityMap, Profiles
 from cxr_edge.reading import predict_result
 from cxr_edge.terms import Terms
@@ -87,6 +92,56 @@ def test_it_tells_what_the_model_is_here_and_stores_it(labels, tiny_model_path, 
     assert "too few films" in outcome.stderr and "more with it" in outcome.stderr
     assert f"Stored as Clinic 7 {digest[:8]} in {path}" in outcome.stderr
     assert "Not for diagnostic use" in outcome.stderr
+
+
+def test_enough_films_are_what_later_weeks_are_compared_with(
+    labels, tiny_model_path, profiles, tmp_path
+):
+    outcome = calibrate(tiny_model_path, labels)
+    assert "Drift: later weeks here are compared with these films." in outcome.stdout
+    reference = profiles.find("site").reference
+    (scores,) = reference.scores
+    assert (sum(scores.present), sum(scores.absent)) == (20, 20)
+    before = Counter(
+        (row["file"].split()[0].endswith("present"), int(row["probability"] * N_SCORE_BINS))
+        for row in predicted(tiny_model_path, "--no-profile", tmp_path / "films")
+    )
+    for is_present, counts in ((True, scores.present), (False, scores.absent)):
+        assert counts == tuple(before[is_present, place] for place in range(N_SCORE_BINS))
+    # Who labels films picks such as can be read.
+    assert (reference.n_films, reference.measured_on) == (0, "labels.csv")
+
+    lines = labels.read_text().splitlines()
+    labels.write_text("\n".join([*lines[:15], *lines[-14:]]))
+    outcome = calibrate(tiny_model_path, labels, "--name", "few")
+    assert "Drift" not in outcome.stdout
+    assert profiles.find("few").reference is None
+
+
+def test_what_the_site_did_not_label_is_compared_with_the_card():
+    rng = np.random.default_rng(0)
+    of_card = Reference(
+        "test films",
+        500,
+        5,
+        (FindingScores("a", *[(1,) * N_SCORE_BINS] * 2), FindingScores("b", *[(2,) * 20] * 2)),
+        tuple(range(9)),
+        (50,) * N_DISTANCE_BINS,
+    )
+    probability, present = rng.random(40), np.arange(40) % 2 == 0
+    films = LabelledFilms("b", present, probability, np.arange(40))
+
+    def made(n_distances: int) -> Reference:
+        answered = Answered((films,), (), 0, 40, rng.random(n_distances), "")
+        return site_reference(answered, of_card, "labels.csv")
+
+    own = made(40)
+    assert {one.finding: sum(one.present) for one in own.scores} == {"a": 20, "b": 20}
+    assert (own.n_films, own.n_refused) == (500, 5)
+    assert own.distances == (4,) * N_DISTANCE_BINS
+    assert max(own.distance_edges) < 1
+    # A model that tells none, or too few of them.
+    assert made(0).distance_edges == of_card.distance_edges
 
 
 def test_every_row_names_the_profile_and_is_judged_by_it(

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,10 +29,12 @@ from cxr_edge.doctor.pc import RELEASED, check_clock, check_graphics_card, newes
 from cxr_edge.doctor.program import antivirus, check_dlls, check_files, check_onnxruntime
 from cxr_edge.errors import LedgerError, SettingsError
 from cxr_edge.ledger import Ledger
-from cxr_edge.model import shipped_models
+from cxr_edge.model import load_model, shipped_models
+from cxr_edge.profile import Profiles
 from cxr_edge.store import Entry, Store
 from cxr_edge.watch.places import refuse_unseen_drive
 from tests.made_dlls import write_dll
+from tests.test_profile import PROFILE
 from tests.tiny_model import write_drifting_model, write_tiny_model
 
 
@@ -87,6 +90,26 @@ def test_a_model_that_drifts_without_a_twin_fails(tmp_path):
     *_, check = check_model(entry_of(path), [])
     assert (check.verdict, bool(check.next_step)) == ("failed", True)
     assert "drift 1.000 of at most 0.3 on 2 golden vectors" in check.found
+
+
+def test_the_site_profile_of_a_model_is_named_and_one_for_another_file_has_failed(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("CXR_EDGE_PROFILES", str(tmp_path / "profiles"))
+    path = write_tiny_model(tmp_path / "tiny.onnx")
+    name = f"model {entry_of(path).label}, site profile"
+
+    def found() -> dict[str, Check]:
+        return {check.name: check for check in check_model(entry_of(path), [])}
+
+    assert name not in found()
+    profile = replace(PROFILE, model_sha256=load_model(path).sha256, twin_sha256="")
+    Profiles(tmp_path / "profiles").keep(profile)
+    assert found()[name] == Check(name, "ok", f"judged by {profile.label}")
+    write_tiny_model(path, bias=-4.99)
+    check = found()[name]
+    assert check.verdict == "failed"
+    assert "was made for" in check.found and "cxr-edge calibrate" in check.next_step
 
 
 @pytest.mark.parametrize(("twin_off_by", "verdict"), [(0.0, "warning"), (0.5, "failed")])

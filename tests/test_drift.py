@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.drift_rates import CAUSES, Site, compared
+from cxr_edge.bins import deciles
 from cxr_edge.commands.watch import _compared
 from cxr_edge.drift.comparison import (
     ALPHA,
@@ -30,7 +31,7 @@ from cxr_edge.drift.weeks import full_weeks, last_week
 from cxr_edge.errors import LedgerError
 from cxr_edge.ledger import Ledger
 from cxr_edge.model_card import N_DISTANCE_BINS, N_SCORE_BINS, FindingScores, Reference
-from cxr_edge.profile import Profiles
+from cxr_edge.profile import Profiles, SiteProfile
 from cxr_edge.result import Finding
 from cxr_edge.strict import from_data
 from cxr_edge.watch.settings import Settings
@@ -319,10 +320,33 @@ def test_a_quiet_site_becomes_unlike_the_week_after(ledger, tmp_path):
             # The week after, another machine.
             record(ledger, at, _score(rng), distance=1.5 * _distance(rng))
     profiles = Profiles(tmp_path / "profiles")
-    quiet = last_week(ledger, CARD, OLD, profiles, NOW - timedelta(weeks=1))
+    quiet = last_week(ledger, CARD, OLD, None, profiles, NOW - timedelta(weeks=1))
     assert (quiet.n_films, quiet.differences) == (400, ())
-    unlike = last_week(ledger, CARD, OLD, profiles, NOW)
+    unlike = last_week(ledger, CARD, OLD, None, profiles, NOW)
     assert {test.kind for test in unlike.differences} == {DISTANCES}
+
+
+def test_a_site_that_is_unlike_the_card_for_good_is_compared_with_its_own_films(ledger, tmp_path):
+    rng = np.random.default_rng(0)
+    with ledger.transaction():
+        for number in range(400):
+            at = MONDAY + timedelta(hours=number % 168)
+            record(ledger, at - timedelta(weeks=1), _score(rng), distance=1.5 * _distance(rng))
+            record(ledger, at, _score(rng), distance=2 * _distance(rng))
+    profiles = Profiles(tmp_path / "profiles")
+    edges, distances = deciles(np.array([1.5 * _distance(rng) for _ in range(200)]))
+    own = replace(PROFILE, reference=replace(REFERENCE, distance_edges=edges, distances=distances))
+
+    def differ(profile: SiteProfile | None, weeks_ago: int) -> set[str]:
+        now = NOW - timedelta(weeks=weeks_ago)
+        week = last_week(ledger, CARD, OLD, profile, profiles, now)
+        assert week.model == (own.label if profile is own else CARD.label)
+        return {test.kind for test in week.differences}
+
+    assert differ(None, 1) == {DISTANCES}
+    assert differ(PROFILE, 1) == {DISTANCES}  # of too few films for a reference
+    assert differ(own, 1) == set()
+    assert differ(own, 0) == {DISTANCES}  # another machine again
 
 
 def _score(rng: np.random.Generator) -> float:
@@ -397,6 +421,9 @@ def test_a_watcher_compares_the_films_of_its_own_model_with_its_card(tmp_path, t
     with Ledger(path) as ledger:
         for sha256 in (model.sha256, NEW):
             record(ledger, datetime.now(UTC) - timedelta(weeks=1), model_sha256=sha256)
-    comparison = _compared(Settings(tmp_path / "scans", ledger=path), model)()
+    settings = Settings(tmp_path / "scans", ledger=path)
+    comparison = _compared(settings, model, None)()
     assert (comparison.model, comparison.n_films) == (CARD.label, 1)
+    own = replace(PROFILE, reference=REFERENCE)
+    assert _compared(settings, model, own)().model == own.label
     assert [test.n_films for test in comparison.tests] == [1, 0, 1]

@@ -61,6 +61,7 @@ PROFILE = SiteProfile(
     n_films=160,
     n_left_out=2,
     points=(POINT,),
+    reference=None,
 )
 
 
@@ -160,7 +161,7 @@ def test_its_layout_is_no_part_of_what_it_says(profiles):
         lambda text: "",
         lambda text: "[]",
         lambda text: text.replace('"n_films"', '"n_filns"'),
-        lambda text: text.replace('"schema_version": 1', '"schema_version": 2'),
+        lambda text: text.replace('"schema_version": 2', '"schema_version": 1'),
         lambda text: text.replace('"value": 0.3,', '"value": 7,'),
         lambda text: text.replace('"low": 0.2,', '"low": NaN,'),
         lambda text: "[" * 100_000,

@@ -7,12 +7,13 @@ import numpy as np
 import onnx
 import pytest
 
+from cxr_edge.bins import deciles, score_counts
 from cxr_edge.model import Model
 from cxr_edge.model_card import N_DISTANCE_BINS, N_SCORE_BINS, NO_FINDING, READABLE, Gate
 from cxr_edge.reading import predict_result
 from export.errors import ExportError
 from export.gate.attach import with_gate
-from export.gate.reference import deciles, reference_of, score_counts
+from export.gate.reference import reference_of
 from export.model_writer import write_model
 from tests.small_gate import MAPS, card_of, fp32_of, some_head, some_whitening, write_film
 from train.data.films import Film

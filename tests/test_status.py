@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -318,9 +319,15 @@ def test_all_well_is_exit_code_0_and_one_line_says_so(site):
     )
     assert "process 4711 on pc" in outcome.stdout
     assert "tiny 1, abababababab, CPUExecutionProvider, cxr-edge 1.0" in outcome.stdout
+    assert "site profile" not in outcome.stdout
     assert "1 positive, 0 negative" in outcome.stdout
     assert "5.0 GB for ledger" in outcome.stdout
     assert "Not for diagnostic use" in outcome.stdout
+
+
+def test_the_site_profile_that_films_are_judged_by_is_named(site):
+    site.beat(profile="Clinic 7 0a1b2c3d")
+    assert re.search(r"site profile +Clinic 7 0a1b2c3d\n", site.run().stdout)
 
 
 def test_a_trouble_is_exit_code_1_and_comes_first(site):

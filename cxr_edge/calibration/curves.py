@@ -5,6 +5,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bins import binned, score_counts
 from ..evidence import (
     BandPoint,
     FindingEvidence,
@@ -12,7 +13,6 @@ from ..evidence import (
     ReliabilityBin,
     RocPoint,
 )
-from ..model_card import N_SCORE_BINS
 from ..proportion import wilson
 from .fit import Fitted
 from .probability import applied
@@ -57,15 +57,15 @@ def evidence_of(fitted: Fitted) -> FindingEvidence:
         reliability=reliability_bins(films.present, held_out),
         brier=point.brier_after,
         ece=interval_of(_calibration_error(films.present, held_out, once), np.array(errors)),
-        scores_present=_counts(probability[films.present]),
-        scores_absent=_counts(probability[~films.present]),
+        scores_present=score_counts(probability[films.present]),
+        scores_absent=score_counts(probability[~films.present]),
     )
 
 
 def reliability_bins(present: _Bools, probability: _Floats) -> tuple[ReliabilityBin, ...]:
     """In bins of equal width: how often the finding is there, of films with about that
     probability."""
-    at = _bin(probability, _N_BINS)
+    at = binned(probability, _N_BINS)
     bins = []
     for number in np.unique(at):
         inside = at == number
@@ -93,13 +93,5 @@ def _calibration_error(present: _Bools, probability: _Floats, times: _Floats) ->
     """How far stated probabilities are from what is there, the mean over films (Naeini et al.
     2015)."""
     excess = times * (probability - present)
-    sums = np.bincount(_bin(probability, _N_BINS), excess, _N_BINS)
+    sums = np.bincount(binned(probability, _N_BINS), excess, _N_BINS)
     return float(np.abs(sums).sum() / times.sum())
-
-
-def _counts(probability: _Floats) -> tuple[int, ...]:
-    return tuple(np.bincount(_bin(probability, N_SCORE_BINS), minlength=N_SCORE_BINS).tolist())
-
-
-def _bin(probability: _Floats, n_bins: int) -> NDArray[np.intp]:
-    return np.clip((probability * n_bins).astype(np.intp), 0, n_bins - 1)

@@ -42,12 +42,14 @@ class LeftOut:
 class Answered:
     """films: by finding, in the order in which they were labelled. left_out: labelled films without
     an answer. n_copies: further names of the same films. n_films: different ones with an answer.
+    distances: (M,) of those of which the model tells how far they lie from what it learned from.
     digest: a sha256 over the films' own digests and labels."""
 
     films: tuple[LabelledFilms, ...]
     left_out: tuple[LeftOut, ...]
     n_copies: int
     n_films: int
+    distances: NDArray[np.float64]
     digest: str
 
 
@@ -88,12 +90,14 @@ def put_together(labels: Sequence[Label], results: Iterable[Result]) -> Answered
             ),
             Message("`cxr-edge predict` tells of each film why."),
         )
+    different = {sha256: by_film[label.film] for (sha256, _), label in seen.items()}
     said = sorted(f"{sha} {one.finding} {one.present}" for (sha, _), one in seen.items())
     return Answered(
         tuple(_of_finding(finding, seen, by_film) for finding in findings),
         tuple(left_out.values()),
         n_copies,
-        len({sha256 for sha256, _ in seen}),
+        len(different),
+        np.array([one.distance for one in different.values() if one.distance is not None], float),
         hashlib.sha256("\n".join(said).encode()).hexdigest(),
     )
 

@@ -35,6 +35,8 @@ def page(profile: SiteProfile) -> list[str]:
             "found without the films of its patient."
         ),
     ]
+    if profile.reference is not None:
+        lines.append(_("Drift: later weeks here are compared with these films."))
     return lines
 
 

@@ -248,6 +248,7 @@ def _profile(
     fitted: "list[Fitted]",
 ) -> "SiteProfile":
     from .. import __version__
+    from ..calibration.reference import site_reference
     from ..profile import SCHEMA_VERSION, SiteProfile
 
     return SiteProfile(
@@ -264,6 +265,7 @@ def _profile(
         n_films=answered.n_films,
         n_left_out=len(answered.left_out),
         points=tuple(one.point for one in fitted),
+        reference=site_reference(answered, model.card.reference, labels.source),
     )
 
 

@@ -201,6 +201,8 @@ def _page(folder: "Folder", found: "list[Trouble]", now: datetime, names: bool) 
                 f"cxr-edge {watcher.version}",
             ),
         ]
+        if watcher.profile:
+            rows.append((_("site profile"), watcher.profile))
     if not folder.watchers:
         rows.append((told(_STATES[state_of(folder, now)]), ""))
     waiting = _("{n} films (in the ledger {seen} seen, {settled} settled), {put_off} put off")

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ..drift.comparison import Comparison
     from ..ledger import Recorded, Watcher
     from ..model import Model
+    from ..profile import SiteProfile
     from ..result import Result
     from ..watch.claim import Claim
     from ..watch.notices import Notices
@@ -289,12 +290,12 @@ def run(
             # While one group of films is being synced to the disk, the workers read the next one.
             # Pictures are large.
             n_ahead=(4 if heatmaps else 32) * n_workers,
-            watcher=_watcher(settings, model),
+            watcher=_watcher(settings, model, terms.profile_label),
             owner=secrets.token_hex(8),
             view=view,
             events=events if settings.events and is_local else None,
             disguised=_disguise(settings, pseudonyms),
-            compared=_compared(settings, model),
+            compared=_compared(settings, model, terms.profile),
             wake=wake.set,
             told=Told(teller.recorded, teller.beat, heatmaps.write if heatmaps else lambda _: None),
         )
@@ -405,8 +406,11 @@ def _disguise(
     return disguised
 
 
-def _compared(settings: "Settings", model: "Model") -> "Callable[[], Comparison]":
-    """The last full week's films, of all folders of the ledger, against the model's card."""
+def _compared(
+    settings: "Settings", model: "Model", profile: "SiteProfile | None"
+) -> "Callable[[], Comparison]":
+    """The last full week's films, of all folders of the ledger, against what the model was measured
+    on here, or else by its card."""
     from ..drift.weeks import last_week
     from ..ledger import Ledger
     from ..profile import Profiles, user_profiles_folder
@@ -414,12 +418,13 @@ def _compared(settings: "Settings", model: "Model") -> "Callable[[], Comparison]
     def compared() -> "Comparison":
         with Ledger(settings.ledger_path, read_only=True) as ledger:
             profiles = Profiles(user_profiles_folder())
-            return last_week(ledger, model.card, model.sha256, profiles, datetime.now(UTC))
+            now = datetime.now(UTC)
+            return last_week(ledger, model.card, model.sha256, profile, profiles, now)
 
     return compared
 
 
-def _watcher(settings: "Settings", model: "Model") -> "Watcher":
+def _watcher(settings: "Settings", model: "Model", profile: str) -> "Watcher":
     from .. import __version__
     from ..ledger import Watcher
 
@@ -441,6 +446,7 @@ def _watcher(settings: "Settings", model: "Model") -> "Watcher":
         moved_to=str(settings.after.moved_to or ""),
         failed_to=str(settings.after.failed_to or ""),
         log="" if settings.log.file is None else str(settings.log.file.parent),
+        profile=profile,
     )
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import get_args
 
-from ..errors import DeviceError, ModelError
+from ..errors import DeviceError, ModelError, ProfileError
 from ..golden import MAX_DRIFT, holds
 from ..model import Model, load_model, open_model
-from ..model_file import read_model_file, signature_path
+from ..model_file import ModelFile, read_model_file, signature_path
+from ..profile import Profiles, user_profiles_folder
 from ..session import CPU, CUDA, DEVICE_OF, DML, Device, import_onnxruntime
 from ..signature import PublicKey, read_signature, verify
 from ..store import Entry, Store
@@ -44,7 +45,8 @@ def check_device(store: Store, device: Device, is_built_in: bool) -> Check:
 
 
 def check_model(entry: Entry, keys: Sequence[PublicKey], device: Device = "cpu") -> Iterator[Check]:
-    """Its bytes, its card, its signature where there is one, and all its golden vectors."""
+    """Its bytes, its card, its signature and site profile where there is one, and all its golden
+    vectors."""
     name = f"model {entry.label}"
     try:
         file = read_model_file(entry.path, entry.sha256)
@@ -54,10 +56,21 @@ def check_model(entry: Entry, keys: Sequence[PublicKey], device: Device = "cpu")
         if signature_path(entry.path).is_file():
             signer = verify(read_signature(signature_path(entry.path)), keys)
             yield Check(f"{name}, signature", "ok", f"signed by {signer}")
+        yield from _check_profile(name, file)
         model = open_model(file, device)
         yield _check_golden(name, model, entry)
     except (DeviceError, ModelError) as exc:
         yield Check(name, "failed", exc.message, exc.next_step)
+
+
+def _check_profile(name: str, file: ModelFile) -> Iterator[Check]:
+    try:
+        profile = Profiles(user_profiles_folder()).active(file.card, file.sha256)
+    except ProfileError as exc:
+        yield Check(f"{name}, site profile", "failed", exc.message, exc.next_step)
+        return
+    if profile is not None:
+        yield Check(f"{name}, site profile", "ok", f"judged by {profile.label}")
 
 
 def _check_golden(name: str, model: Model, entry: Entry) -> Check:

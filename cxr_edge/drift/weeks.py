@@ -6,18 +6,33 @@ from datetime import date, datetime, timedelta, tzinfo
 from ..errors import ProfileError
 from ..ledger import Counts, midnight
 from ..model_card import N_SCORE_BINS, ModelCard, Reference
-from ..profile import Profiles
+from ..profile import Profiles, SiteProfile
 from .comparison import Comparison, Observed, compare
 
 _EDGES = tuple(k / N_SCORE_BINS for k in range(1, N_SCORE_BINS))
 
 
+def reference_of(card: ModelCard, profile: SiteProfile | None) -> tuple[Reference | None, str]:
+    """What weeks are compared with, and what it is told of by: this site's own films where its
+    profile was made from enough, as else a site that is unlike the card's for good would be so each
+    week."""
+    if profile is not None and profile.reference is not None:
+        return profile.reference, profile.label
+    return card.reference, card.label
+
+
 def last_week(
-    ledger: Counts, card: ModelCard, model_sha256: str, profiles: Profiles, now: datetime
+    ledger: Counts,
+    card: ModelCard,
+    model_sha256: str,
+    profile: SiteProfile | None,
+    profiles: Profiles,
+    now: datetime,
 ) -> Comparison:
-    """The last full week against the card. Raises LedgerError."""
-    (observed,) = full_weeks(ledger, card.reference, model_sha256, profiles, now, 1)
-    return compare(observed, card.reference, card.label)
+    """The last full week against the site's profile, or the card. Raises LedgerError."""
+    reference, label = reference_of(card, profile)
+    (observed,) = full_weeks(ledger, reference, model_sha256, profiles, now, 1)
+    return compare(observed, reference, label)
 
 
 def full_weeks(

@@ -17,8 +17,9 @@ from .database import Database, iso
 class Watcher:
     """A running `cxr-edge watch`, as it last said itself. Times are UTC, ISO 8601.
 
-    heatmaps, moved_to, failed_to, log: where it writes to; "" where it does not. drift: how the
-    last full week compares with the model's card (drift.comparison.Comparison); None: not yet.
+    profile: the site profile that it judges by; "" for none. heatmaps, moved_to, failed_to, log:
+    where it writes to; "" where it does not. drift: how the last full week compares with the
+    profile or the model's card (drift.comparison.Comparison); None: not yet.
     """
 
     folder: str
@@ -38,6 +39,7 @@ class Watcher:
     failed_to: str = ""
     log: str = ""
     drift: Mapping[str, Any] | None = None
+    profile: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from datetime import timedelta
 from fastapi import APIRouter, Request, Response
 
 from ..drift.comparison import Observed, compare
-from ..drift.weeks import full_weeks
+from ..drift.weeks import full_weeks, reference_of
 from ..gate import UNLIKE_TRAINING
 from ..ledger import Ledger, midnight
+from ..model_card import Reference
 from ..profile import Profiles, user_profiles_folder
 from ..words import REASONS, finding_told
 from . import charts
@@ -75,9 +76,9 @@ def site(request: Request, days: int = 30, finding: str = "", model: str = "") -
         per_day = ledger.per_day(midnight(today - timedelta(days=days - 1)), until)
         weeks = ledger.per_week(finding, sha256, since_week, until)
         agreement = [AgreementShown.of(one) for one in ledger.agreement(sha256)]
-        observed = _observed(serving, ledger) if is_own else []
+        reference, measured = reference_of(card, serving.profile)
+        observed = _observed(serving, ledger, reference) if is_own else []
     audited(request, "view_site", n_films=sum(week.n_all for week in weeks))
-    point = next((one for one in card.operating_points if is_own and one.finding == finding), None)
     evidence = serving.evidence if is_own else None
     expected = charts.expected_scores(evidence.of(finding) if evidence else None)
     return page(
@@ -92,24 +93,32 @@ def site(request: Request, days: int = 30, finding: str = "", model: str = "") -
         n_weeks=_N_WEEKS,
         per_day=charts.films_per_day(per_day),
         n_films=sum(day.n_films for day in per_day),
-        scores=charts.scores_per_week(weeks, expected, point.threshold if point else None),
+        scores=charts.scores_per_week(
+            weeks, expected, _threshold(serving, finding) if is_own else None
+        ),
         has_expected=expected is not None,
         without=charts.refused_per_week(weeks),
-        drift=DriftShown.of([compare(week, card.reference, card.label) for week in observed])
+        drift=DriftShown.of([compare(week, reference, measured) for week in observed])
         if observed
         else None,
-        distances=charts.distances_per_week(observed, card.reference)
-        if observed and card.reference and card.reference.distances
+        distances=charts.distances_per_week(observed, reference)
+        if observed and reference and reference.distances
         else None,
         agreement=agreement,
         points={one.finding: one for one in card.operating_points} if is_own else {},
     )
 
 
-def _observed(serving: Serving, ledger: Ledger) -> list[Observed]:
+def _threshold(serving: Serving, finding: str) -> float | None:
+    """On the probability that rows have now."""
+    if serving.profile is not None and (own := serving.profile.of(finding)) is not None:
+        return own.threshold.value
+    points = serving.model.card.operating_points
+    return next((point.threshold for point in points if point.finding == finding), None)
+
+
+def _observed(serving: Serving, ledger: Ledger, reference: Reference | None) -> list[Observed]:
     """The last full weeks. Raises LedgerError."""
-    model = serving.model
     profiles = Profiles(user_profiles_folder())
-    return full_weeks(
-        ledger, model.card.reference, model.sha256, profiles, serving.now(), _N_COMPARED
-    )
+    sha256 = serving.model.sha256
+    return full_weeks(ledger, reference, sha256, profiles, serving.now(), _N_COMPARED)

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from cxr_edge.bins import deciles, score_counts
 from cxr_edge.model import Model
-from cxr_edge.model_card import N_DISTANCE_BINS, N_SCORE_BINS, FindingScores, Reference
+from cxr_edge.model_card import FindingScores, Reference
 from cxr_edge.reading import predict_result
 from train.commands import film_bar
 from train.data.films import Film
-from train.measure.metrics import binned
 
 from ..errors import ExportError
 
@@ -48,20 +47,3 @@ def reference_of(model: Model, films: Sequence[Film], measured_on: str) -> Refer
     edges, distances = deciles(far) if len(far) else ((), ())
     n_films = len(read) + n_refused
     return Reference(measured_on, n_films, n_refused, tuple(scores), edges, distances)
-
-
-def score_counts(probability: NDArray[np.float64]) -> tuple[int, ...]:
-    """How many probabilities (N,) lie in each bin; see FindingScores."""
-    return _counts(binned(probability, N_SCORE_BINS), N_SCORE_BINS)
-
-
-def deciles(distance: NDArray[np.float64]) -> tuple[tuple[float, ...], tuple[int, ...]]:
-    """Edges that part some distances (N,) into bins of as many each, and how many lie in each."""
-    parts = np.arange(1, N_DISTANCE_BINS) / N_DISTANCE_BINS
-    edges = np.quantile(distance, parts).round(5)
-    counts = _counts(np.digitize(distance, edges), N_DISTANCE_BINS)
-    return tuple(float(edge) for edge in edges), counts
-
-
-def _counts(which: NDArray[np.integer], n_bins: int) -> tuple[int, ...]:
-    return tuple(int(n) for n in np.bincount(which, minlength=n_bins))

@@ -27,6 +27,7 @@ from cxr_edge.web.problems import Problem
 from cxr_edge.web.rendering import LANGUAGE_COOKIE, STATIC
 from cxr_edge.web.serving import Serving
 from tests.test_drift import CARD
+from tests.test_profile import PROFILE
 from tests.tiny_model import gated_card
 
 NOW = datetime(2026, 11, 22, 14, 5, tzinfo=UTC)
@@ -632,6 +633,28 @@ def test_the_page_of_the_site_says_whether_it_looks_like_where_the_model_was_mea
     distances = rows_of(html, "Distances per week")
     assert [row[0] for row in distances] == ["tests", "2026-11-09"]
     assert distances[1] == ["2026-11-09", "60", *["0"] * 9, "60"]
+
+
+def test_a_site_with_a_profile_is_compared_with_its_own_films_and_drawn_with_its_threshold(
+    compared,
+):
+    line = re.compile(r'<line class="asked"[^>]*>|<[^>]*class="asked"[^>]*>')
+    with compared.ledger.transaction():
+        for n in range(60):
+            compared.add(f"{n}.jpg", 0.01 + n / 120, days_ago=7 + n / 10, distance=2.5)
+    by_card = compared.client.get("/site").text
+    far = replace(CARD.reference, distance_edges=tuple(2.15 + n / 10 for n in range(9)))
+    profile = replace(PROFILE, reference=far)
+    state = compared.app.state
+    state.serving = replace(state.serving, profile=profile)
+    html = compared.client.get("/site").text
+    assert f"look like those that {profile.label} was measured on" in text_of(html)
+    first, *_ = rows_of(html, "Does this site look like")
+    assert not first[3].startswith("unlike")
+    distances = rows_of(html, "Distances per week")
+    assert distances[1] == ["2026-11-09", "60", *["0"] * 4, "60", *["0"] * 5]
+    assert line.search(by_card) and line.search(html)
+    assert line.search(by_card)[0] != line.search(html)[0]
 
 
 def test_where_nothing_can_be_compared_the_page_says_so(site, compared):

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_edge import evidence
+from cxr_edge.bins import score_counts
 from cxr_edge.evidence import (
     BandPoint,
     Evidence,
@@ -15,12 +16,11 @@ from cxr_edge.evidence import (
     ReliabilityBin,
     RocPoint,
 )
-from cxr_edge.model_card import N_SCORE_BINS
 from cxr_edge.proportion import wilson
 
 from ..data.films import digest_of
 from .answers import Answers, Measured
-from .metrics import N_BOOTSTRAP, Interval, binned, curve_band, reliability, roc_curve
+from .metrics import N_BOOTSTRAP, Interval, curve_band, reliability, roc_curve
 
 N_POINTS = 100
 # A quarter of a pixel of a picture 500 pixels wide.
@@ -79,8 +79,8 @@ def _of_finding(answers: Answers, measured: Measured, finding: str) -> FindingEv
         reliability=reliability_bins(present, probability),
         brier=figures["brier"],
         ece=figures["ece"],
-        scores_present=_score_counts(probability[present]),
-        scores_absent=_score_counts(probability[~present]),
+        scores_present=score_counts(probability[present]),
+        scores_absent=score_counts(probability[~present]),
     )
 
 
@@ -144,11 +144,6 @@ def reliability_bins(present: _Bools, probability: _Floats) -> tuple[Reliability
         for stated, seen, n in rows
         if n
     )
-
-
-def _score_counts(probability: _Floats) -> tuple[int, ...]:
-    counts = np.bincount(binned(probability, N_SCORE_BINS), minlength=N_SCORE_BINS)
-    return tuple(counts.tolist())
 
 
 def _interval(one: Interval) -> evidence.Interval:

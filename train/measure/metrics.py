@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_edge.bins import binned
+
 N_BOOTSTRAP = 1000
 N_BINS = 15  # of the expected calibration error, as in Guo et al. 2017
 _DRAWS_AT_ONCE = 50  # keeps the weights of 6,000 films within the processor's cache
@@ -215,11 +217,6 @@ def reliability(
         stated = np.bincount(at, probability, n_bins) / counts
         seen = np.bincount(at, np.asarray(happened, float), n_bins) / counts
     return stated, seen, counts
-
-
-def binned(probability: _Floats, n_bins: int) -> NDArray[np.int64]:
-    """Which bin of equal width from 0 to 1 each probability falls in; 1 is in the last."""
-    return np.clip(np.asarray(probability * n_bins, np.int64), 0, n_bins - 1)
 
 
 def resampled(
