@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import cv2
@@ -20,12 +21,15 @@ from pydicom.uid import (
 )
 
 import cxr_edge
+from cxr_edge.ledger import Ledger
+from cxr_edge.model import load_model
 from cxr_edge.model_file import read_model_file, signature_path
 from cxr_edge.signature import PublicKey, public_key_text, sign
 from tests.bundle.locking import kept_for_oneself
 from tests.bundle.program import Program, rows_of, wait_until
 from tests.bundle.watching import Watcher
 from tests.conftest import BROKEN, ROOT, SAMPLES
+from tests.test_counts import record
 
 # Each is missed by another part: Python, onnxruntime, OpenCV.
 WITH_PYDICOM = (
@@ -133,6 +137,40 @@ def test_a_folder_dropped_onto_the_icon_is_read(program: Program, clinic: Path) 
         assert watcher.stop() == 0, watcher.said
     assert rows_of(target)[-1]["status"] == "ok"
     assert b"Not for diagnostic use" in watcher.said
+
+
+def test_last_week_s_films_are_compared(program: Program, clinic: Path) -> None:
+    (clinic / "films").mkdir()
+    today = datetime.now(UTC).replace(hour=12)
+    last_week = today - timedelta(days=today.weekday() + 4)
+    with Ledger(clinic / "l.sqlite") as ledger, ledger.transaction():
+        for n in range(40):
+            record(ledger, last_week, n / 40, model_sha256=load_model().sha256)
+    options = ("--csv", clinic / "r.csv", "--ledger", clinic / "l.sqlite")
+    with Watcher(program, "watch", clinic / "films", *options) as watcher:
+        wait_until(lambda: b"In the week of" in watcher.said, "the comparison")
+        assert watcher.stop() == 0, watcher.said
+    assert b"the films (40)" in watcher.said
+
+
+def test_a_site_finds_its_own_operating_point(program: Program, clinic: Path) -> None:
+    words = {"normal": "absent", "pneumonia": "present"}
+    films = [(film, words[film.name.split("-")[0]]) for film in SAMPLES.glob("*-*.*")]
+    lines = [f"{program.named(film)},pneumonia,{word}" for film, word in sorted(films)]
+    labels = clinic / "labels.csv"
+    labels.write_text("\n".join(["file,finding,label", *lines]))
+    options = ("--target-sensitivity", 0.5, "--picture", clinic / "site.svg")
+    done = program.run("calibrate", labels, *options, CXR_EDGE_PROFILES=clinic / "profiles")
+    assert done.exit_code == 0, done.said
+    assert "pneumonia: 5 films with it, 5 without" in done.out
+    assert (clinic / "site.svg").read_text().startswith("<svg")
+    assert len(list((clinic / "profiles").glob("*.json"))) == 2
+
+
+def test_the_speed_of_this_pc_is_measured(program: Program) -> None:
+    done = program.run("benchmark", "--seconds", 0.05, "--json")
+    assert done.exit_code == 0, done.said
+    assert "pneumonia-children" in done.out
 
 
 def test_it_runs_where_nobody_may_write(program: Program, tmp_path: Path) -> None:
