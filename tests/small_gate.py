@@ -14,7 +14,7 @@ from torch import nn
 
 from cxr_edge.model_card import InputSpec, ModelCard
 from export.convert import to_onnx
-from export.gate.head import Head
+from export.gate.head import USUAL, Head
 from export.quantize import fold, quantize
 from export.ranges import MIN_MAX, observe
 from tests.made import encode, film
@@ -72,13 +72,13 @@ def int8_of(name: str) -> onnx.ModelProto:
     return quantize(fp32, observe(fp32, FILMS).ranges(MIN_MAX), depthwise_8_bits=False)
 
 
-def some_head(n_channels: int, n_conditions: int = 4) -> Head:
+def some_head(n_channels: int, n_conditions: int = 4, width: int = USUAL.width) -> Head:
     """One that has learned nothing, of taps whose channels lie at different places."""
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     mean = torch.randn(n_channels, generator=generator)
     std = torch.rand(n_channels, generator=generator) + 0.2
-    return Head(n_channels, n_conditions, mean, std).eval()
+    return Head(n_channels, n_conditions, mean, std, width).eval()
 
 
 def some_whitening() -> NDArray[np.float32]:

@@ -24,7 +24,7 @@ from export.errors import ExportError
 from export.gate.attach import with_gate, without_gate
 from export.gate.examine import figures_of, lines_of, refused_by
 from export.gate.fit import MAX_REFUSED, FittedGate, Looked, fit_gate
-from export.gate.head import N_FEATURES
+from export.gate.head import N_FEATURES, THOROUGH, USUAL, Effort
 from export.gate.images import AS_THEY_ARE, look_at
 from export.gate.taps import GRID, TAPS_NAME, taps_of, with_taps
 from export.gate.train_head import weights_of
@@ -54,7 +54,7 @@ def run(model: onnx.ModelProto, names: Iterable[str]) -> list[NDArray[np.float32
 def read_at(model: onnx.ModelProto) -> list[tuple[str, int]]:
     """The operator that makes each map that the taps are taken of, and the map's number of cells
     that are averaged to one; the finest first."""
-    tapped = with_taps(model)
+    tapped = with_taps(model, 3)
     makers = {output: node for node in tapped.graph.node for output in node.output}
     found = []
     for name in makers[TAPS_NAME].input:
@@ -76,7 +76,7 @@ def test_taps_are_the_last_sum_of_three_resolutions_averaged_to_one_grid(name: s
     model = fp32_of(name)
     at = read_at(model)
     assert [cell * GRID for _, cell in at] == [side for _, side in MAPS[name]]
-    taps = taps_of(open_network(with_taps(model), 1), INPUTS)
+    taps = taps_of(open_network(with_taps(model, 3), 1), INPUTS)
     assert taps.shape == (len(INPUTS), sum(n for n, _ in MAPS[name]), GRID, GRID)
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
@@ -93,12 +93,12 @@ def test_taps_are_the_last_sum_of_three_resolutions_averaged_to_one_grid(name: s
 def test_int8_is_read_at_the_same_places_as_fp32_and_says_nearly_the_same(name: str) -> None:
     fp32, int8 = fp32_of(name), int8_of(name)
     assert read_at(int8) == read_at(fp32)
-    right, near = (taps_of(open_network(with_taps(one), 1), INPUTS) for one in (fp32, int8))
+    right, near = (taps_of(open_network(with_taps(one, 3), 1), INPUTS) for one in (fp32, int8))
     apart = np.sqrt(np.square(near - right).mean()) / right.std()
     assert 0 < apart < 0.25  # of networks that have learned nothing
     # A map is read as it is stored, so that onnxruntime works it out in int8 as before.
     stored = {node.input[0] for node in int8.graph.node if node.op_type == "QuantizeLinear"}
-    read = {name for node in with_taps(int8).graph.node[-3:] for name in node.input}
+    read = {name for node in with_taps(int8, 3).graph.node[-3:] for name in node.input}
     assert not stored & read
 
 
@@ -113,7 +113,7 @@ def test_int8_is_read_at_the_same_places_as_fp32_and_says_nearly_the_same(name: 
 def test_networks_of_224_px_are_read_at_28_14_and_7_cells(name: str, channels: list[int]) -> None:
     model = without_gate(onnx.load(MODELS_FOLDER / f"{name}.onnx"))
     assert [cell for _, cell in read_at(model)] == [4, 2, 1]
-    taps = with_taps(model).graph.output[0].type.tensor_type.shape.dim
+    taps = with_taps(model, 3).graph.output[0].type.tensor_type.shape.dim
     assert [dim.dim_value for dim in taps[1:]] == [sum(channels), GRID, GRID]
     twin = MODELS_FOLDER / f"{name}.fp32.onnx"
     if twin.is_file():
@@ -122,23 +122,24 @@ def test_networks_of_224_px_are_read_at_28_14_and_7_cells(name: str, channels: l
 
 def test_a_network_too_small_for_a_gate_is_refused_with_the_size_to_train_at() -> None:
     with pytest.raises(ExportError, match="of 0 sizes that 7 divides; a gate reads 3") as info:
-        with_taps(pools())
+        with_taps(pools(), 3)
     assert "224 px" in info.value.next_step
 
 
 # --- The head in the graph -----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("effort", [USUAL, THOROUGH])
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_gate_says_in_the_graph_what_its_head_says_and_changes_no_other_output(
-    name: str, precision: str
+    name: str, precision: str, effort: Effort
 ) -> None:
     model = PRECISIONS[precision](name)
-    tapped = open_network(with_taps(model), 1)
+    tapped = open_network(with_taps(model, effort.n_resolutions), 1)
     taps = taps_of(tapped, INPUTS)
-    head, whitening = some_head(taps.shape[1]), some_whitening()
-    gated = with_gate(model, head, whitening)
+    head, whitening = some_head(taps.shape[1], width=effort.width), some_whitening()
+    gated = with_gate(model, head, whitening, effort.n_resolutions)
     with torch.inference_mode():
         conditions, embedded = (given.numpy() for given in head(torch.from_numpy(taps)))
     expected = conditions, embedded @ whitening
@@ -160,13 +161,13 @@ def test_a_gate_can_be_taken_out_again_and_replaced(precision: str) -> None:
     model = PRECISIONS[precision]("mobilenet_v2")
     n_channels = sum(n for n, _ in MAPS["mobilenet_v2"])
     before = model.SerializeToString(deterministic=True)
-    first = with_gate(model, some_head(n_channels, 3), some_whitening())
+    first = with_gate(model, some_head(n_channels, 3), some_whitening(), 3)
     assert model.SerializeToString(deterministic=True) == before
     assert without_gate(first).SerializeToString(deterministic=True) == before
     assert without_gate(model).SerializeToString(deterministic=True) == before
     head, whitening = some_head(n_channels, 5), some_whitening()[:, :7]
-    second = with_gate(first, head, whitening)
-    once = with_gate(model, head, whitening)
+    second = with_gate(first, head, whitening, 3)
+    once = with_gate(model, head, whitening, 3)
     assert second.SerializeToString(deterministic=True) == once.SerializeToString(
         deterministic=True
     )
@@ -176,7 +177,7 @@ def test_a_gate_can_be_taken_out_again_and_replaced(precision: str) -> None:
 
 def test_without_its_heatmaps_a_model_keeps_its_gate() -> None:
     model = fp32_of("resnet18")
-    gated = with_gate(model, some_head(sum(n for n, _ in MAPS["resnet18"])), some_whitening())
+    gated = with_gate(model, some_head(sum(n for n, _ in MAPS["resnet18"])), some_whitening(), 3)
     pruned = onnx.load_from_string(without_heatmaps(gated.SerializeToString()))
     names = (OUTPUT_NAME, *GATE_OUTPUTS)
     assert [output.name for output in pruned.graph.output] == list(names)
@@ -218,7 +219,7 @@ HELD = ((READABLE, "a", 300), (READABLE, "b", 100))
 
 @pytest.fixture(scope="module")
 def fitted() -> FittedGate:
-    return fit_gate(looked(1, *LEARNED), looked(2, *HELD), "made taps", iter)
+    return fit_gate(looked(1, *LEARNED), looked(2, *HELD), "made taps", USUAL, iter)
 
 
 def test_a_gate_tells_apart_what_it_learned(fitted: FittedGate) -> None:
@@ -272,7 +273,7 @@ def test_no_more_readable_films_are_refused_than_may_be(n_films: int) -> None:
         np.array([READABLE] * n_films),
         np.array(["a"] * n_films),
     )
-    fitted = fit_gate(looked(1, *LEARNED), held, "made taps", iter)
+    fitted = fit_gate(looked(1, *LEARNED), held, "made taps", USUAL, iter)
     conditions, features = fitted.answer(held.taps)
     sure = to_probability(conditions, SOFTMAX, 1.0)[:, 0]
     assert np.sum(sure < fitted.gate.min_readable) == n_allowed(n_films)
@@ -290,7 +291,7 @@ def test_no_gate_asks_for_more_than_one_half(fitted: FittedGate) -> None:
 def test_a_gate_fitted_again_is_the_same_whatever_else_was_held_out(fitted: FittedGate) -> None:
     torch.manual_seed(7)  # nor does it matter what was drawn before
     held = looked(2, *HELD, ("inverted", "a", 100))
-    again = fit_gate(looked(1, *LEARNED), held, "made taps", iter)
+    again = fit_gate(looked(1, *LEARNED), held, "made taps", USUAL, iter)
     assert again.gate == fitted.gate
     assert (again.whitening == fitted.whitening).all()
     for name, tensor in fitted.head.state_dict().items():

@@ -37,7 +37,7 @@ def model_with(gate: Gate | None, folder: Path) -> Model:
     network = fp32_of("resnet18")
     if gate is not None:
         head = some_head(sum(n for n, _ in MAPS["resnet18"]), len(gate.conditions))
-        network = with_gate(network, head, some_whitening())
+        network = with_gate(network, head, some_whitening(), 3)
     copy = onnx.ModelProto()
     copy.CopyFrom(network)
     # What has learned nothing is unsure of everything, but for a low temperature.

@@ -29,6 +29,7 @@ from ..unsure import COVERAGE, check_enough
 from .attach import without_gate
 from .examine import figures_of, lines_of, refused_by
 from .fit import FittedGate, Looked, fit_gate
+from .head import THOROUGH, USUAL, Effort
 from .images import look_at
 from .taps import with_taps
 from .write import originals_of, write_models
@@ -82,6 +83,12 @@ manifest of shipped models (`python -m export.sign`).
     "--images", "n_images", type=click.IntRange(8), default=300, help="Images of each kind."
 )
 @click.option(
+    "--thorough",
+    is_flag=True,
+    help="Read one resolution more of the network, with a head of twice the width, fitted for twice "
+    "as long. For a network that learned from films alone; films take longer, too.",
+)
+@click.option(
     "--coverage", type=click.FloatRange(0.5, 0.999), default=COVERAGE, help="Of the unsure band."
 )
 @click.option(
@@ -97,6 +104,7 @@ def command(
     for_sources: tuple[str, ...],
     n_films: int,
     n_images: int,
+    thorough: bool,
     coverage: float,
     version: str | None,
 ) -> None:
@@ -106,7 +114,8 @@ def command(
     """
     originals = [each.as_version(version) for each in originals_of(path)]
     card = originals[-1].file.card
-    tapped = with_taps(without_gate(originals[-1].network))
+    effort = THOROUGH if thorough else USUAL
+    tapped = with_taps(without_gate(originals[-1].network), effort.n_resolutions)
     split = _split(card, path.name, data, split_path, patient_pattern, renames, ignore)
     sources = sorted({film.source for film in split[TRAIN]})
     if unknown := sorted(set(for_sources) - set(sources)):
@@ -121,7 +130,7 @@ def command(
         present = [point.finding in film.labels for film in own[VALIDATION]]
         check_enough(point.finding, sum(present), len(present) - sum(present), coverage)
 
-    fitted, examined = _fitted(tapped, card, split, sources, n_films, n_images)
+    fitted, examined = _fitted(tapped, card, split, sources, n_films, n_images, effort)
     codes = refused_by(*fitted.answer(examined.taps), fitted.gate)
     gate = dataclasses.replace(fitted.gate, figures=figures_of(codes, examined))
     click.echo("Images made of test films:")
@@ -163,6 +172,7 @@ def _fitted(
     sources: Sequence[str],
     n_films: int,
     n_images: int,
+    effort: Effort,
 ) -> tuple[FittedGate, Looked]:
     """The gate, and the images that it is examined on; tapped: see with_taps."""
 
@@ -183,7 +193,8 @@ def _fitted(
     held = looked(VALIDATION, _N_VALIDATION, 0, n_images // 2, 2)
     where = f"{len(learned)} images made of train films of {', '.join(sources)}"
     fitted = fit_gate(
-        learned, held, where, lambda epochs: tqdm(epochs, "fitting", leave=False, disable=None)
+        *(learned, held, where, effort),
+        lambda epochs: tqdm(epochs, "fitting", leave=False, disable=None),
     )
     return fitted, looked(TEST, _N_TEST, n_images // 2, n_images // 2, 3)
 

@@ -17,16 +17,17 @@ _PREFIX = "gate_"
 
 
 def with_gate(
-    model: onnx.ModelProto, head: Head, whitening: NDArray[np.float32]
+    model: onnx.ModelProto, head: Head, whitening: NDArray[np.float32], n_resolutions: int
 ) -> onnx.ModelProto:
     """The model with two more outputs: conditions (N, G) and features (N, D).
 
-    whitening: (E, D), from what the head embeds to the features. A gate that is there already is
+    whitening: (E, D), from what the head embeds to the features. n_resolutions: of the maps that
+    the head was fitted on. A gate that is there already is
     replaced.
     """
     changed = without_gate(model)
     graph = changed.graph
-    add_taps(changed)
+    add_taps(changed, n_resolutions)
 
     def add(kind: str, inputs: list[str], name: str, **attributes: int | list[int]) -> None:
         names = [one if one == TAPS_NAME else _PREFIX + one for one in inputs]

@@ -10,7 +10,7 @@ from cxr_edge.gate import distance
 from cxr_edge.interpret import to_probability
 from cxr_edge.model_card import READABLE, SOFTMAX, Gate
 
-from .head import N_FEATURES, Head
+from .head import N_FEATURES, Effort, Head
 from .train_head import answers_of, train_head
 
 # Of readable films, as they are and made to look like other hospitals', so many may be refused for
@@ -39,8 +39,10 @@ class Looked:
 
 @dataclass(frozen=True, eq=False)
 class FittedGate:
-    """whitening: (E, D), from what the head embeds to the features. gate: without figures."""
+    """n_resolutions: of the maps that head takes. whitening: (E, D), from what the head embeds to
+    the features. gate: without figures."""
 
+    n_resolutions: int
     head: Head
     whitening: NDArray[np.float32]
     gate: Gate
@@ -52,7 +54,11 @@ class FittedGate:
 
 
 def fit_gate(
-    fitted: Looked, held: Looked, fitted_on: str, progress: Callable[[range], Iterable[int]]
+    fitted: Looked,
+    held: Looked,
+    fitted_on: str,
+    effort: Effort,
+    progress: Callable[[range], Iterable[int]],
 ) -> FittedGate:
     """fitted: images of the films that the model learned from. held: of patients that it did not;
     the limits are chosen on the readable ones among them."""
@@ -60,7 +66,7 @@ def fit_gate(
     condition = np.array([codes.index(code) for code in fitted.code.tolist()])
     kinds = {name: number for number, name in enumerate(sorted(set(fitted.kind.tolist())))}
     kind = np.array([kinds[name] for name in fitted.kind.tolist()])
-    head = train_head(fitted.taps, condition, kind, len(codes), progress)
+    head = train_head(fitted.taps, condition, kind, len(codes), effort, progress)
 
     readable = fitted.code == READABLE
     _, embedded = answers_of(head, fitted.taps)
@@ -73,7 +79,7 @@ def fit_gate(
         fitted_on=fitted_on,
         figures=(),
     )
-    draft = FittedGate(head, whitening, gate)
+    draft = FittedGate(effort.n_resolutions, head, whitening, gate)
     conditions, features = draft.answer(held.taps[held.code == READABLE])
     sure = to_probability(conditions, SOFTMAX, 1.0)[:, 0]
     far = distance(features, gate)
@@ -81,7 +87,7 @@ def fit_gate(
     least = float(np.quantile(sure, MAX_REFUSED, method="lower"))
     most = float(np.quantile(far, 1 - MAX_REFUSED, method="higher"))
     limited = replace(gate, min_readable=min(_MOST_READABLE, least), max_distance=_MARGIN * most)
-    return FittedGate(head, whitening, limited)
+    return replace(draft, gate=limited)
 
 
 def _feature_space(

@@ -1,4 +1,4 @@
-"""Where the gate's head reads: a feature map of each of the network's last three resolutions.
+"""Where the gate's head reads: a feature map of each of the network's last resolutions.
 
 Early maps still know which way up a film hangs and how its grey values run; late ones what is on
 it. All are averaged to one grid of GRID x GRID cells, so that the head knows where on the film.
@@ -17,19 +17,18 @@ GRID = 7
 TAPS_NAME = "taps"
 # Networks halve a film's side five times on the way to their last map.
 _HALVED = 32
-_N_RESOLUTIONS = 3
 # What may change a map's values, and not only how they are stored or laid out.
 _MAKERS = ("Conv", "Add", "Relu", "Clip", "Concat", "MaxPool", "AveragePool", "BatchNormalization")
 
 
-def with_taps(model: onnx.ModelProto) -> onnx.ModelProto:
+def with_taps(model: onnx.ModelProto, n_resolutions: int) -> onnx.ModelProto:
     """The model with the output `taps` (N, C, GRID, GRID), and no other.
 
-    Raises ExportError where the network has no maps of three sizes that GRID divides.
+    Raises ExportError where the network has no maps of so many sizes that GRID divides.
     """
     tapped = onnx.ModelProto()
     tapped.CopyFrom(model)
-    n_channels = add_taps(tapped)
+    n_channels = add_taps(tapped, n_resolutions)
     del tapped.graph.output[:]
     shape: list[str | int | None] = ["batch", n_channels, GRID, GRID]
     tapped.graph.output.append(
@@ -38,10 +37,10 @@ def with_taps(model: onnx.ModelProto) -> onnx.ModelProto:
     return tapped
 
 
-def add_taps(model: onnx.ModelProto) -> int:
+def add_taps(model: onnx.ModelProto, n_resolutions: int) -> int:
     """Append the nodes that make `taps`; returns its channels C. Raises ExportError: with_taps."""
     graph = model.graph
-    maps = _maps(model)
+    maps = _maps(model, n_resolutions)
     pooled = []
     for name, _, side in maps:
         cell = side // GRID
@@ -61,7 +60,7 @@ def add_taps(model: onnx.ModelProto) -> int:
     return sum(n_channels for _, n_channels, _ in maps)
 
 
-def _maps(model: onnx.ModelProto) -> list[tuple[str, int, int]]:
+def _maps(model: onnx.ModelProto, n_resolutions: int) -> list[tuple[str, int, int]]:
     """Name, channels and side of each map that is read, the finest first.
 
     Of each resolution the last sum, where a network of residual blocks keeps its result; of others
@@ -89,13 +88,13 @@ def _maps(model: onnx.ModelProto) -> list[tuple[str, int, int]]:
         if name in stored:
             name = read[stored[name].output[0]].output[0]
         last[side] = is_sum, name, shape[1]
-    if len(last) < _N_RESOLUTIONS:
+    if len(last) < n_resolutions:
         raise ExportError(
             f"The network has feature maps of {len(last)} sizes that {GRID} divides; a gate reads "
-            f"{_N_RESOLUTIONS}.",
+            f"{n_resolutions}.",
             f"Train it on films whose sides are a multiple of {GRID * _HALVED} px.",
         )
-    sides = sorted(last)[:_N_RESOLUTIONS]
+    sides = sorted(last)[:n_resolutions]
     return [(last[side][1], last[side][2], side) for side in sorted(sides, reverse=True)]
 
 

@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from .head import Head
+from .head import Effort, Head
 
-_EPOCHS = 12
 _BATCH = 128
 _RATE = 1e-3
 _DECAY = 0.05
@@ -24,6 +23,7 @@ def train_head(
     condition: NDArray[np.int64],
     kind: NDArray[np.int64],
     n_conditions: int,
+    effort: Effort,
     progress: Callable[[range], Iterable[int]],
     seed: int = 0,
 ) -> Head:
@@ -35,7 +35,8 @@ def train_head(
     torch.manual_seed(seed)
     every = np.arange(0, len(taps), max(1, len(taps) // 4096))
     some = torch.from_numpy(taps[every].astype(np.float32))
-    head = Head(taps.shape[1], n_conditions, some.mean((0, 2, 3)), some.std((0, 2, 3)) + 1e-3)
+    mean, std = some.mean((0, 2, 3)), some.std((0, 2, 3)) + 1e-3
+    head = Head(taps.shape[1], n_conditions, mean, std, effort.width)
     weight = torch.from_numpy(weights_of(condition, kind)).float()
     truth = torch.from_numpy(condition)
     parameters = [
@@ -45,10 +46,10 @@ def train_head(
     optimizer = torch.optim.AdamW(parameters, _RATE)
     n_steps = -(-len(taps) // _BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, _RATE, total_steps=_EPOCHS * n_steps, pct_start=0.1
+        optimizer, _RATE, total_steps=effort.n_epochs * n_steps, pct_start=0.1
     )
     head.train()
-    for _ in progress(range(_EPOCHS)):
+    for _ in progress(range(effort.n_epochs)):
         for batch in torch.randperm(len(taps)).split(_BATCH):
             conditions, _ = head(tensor_of(taps, batch))
             losses = F.cross_entropy(

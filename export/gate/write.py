@@ -106,7 +106,7 @@ def _written(
 ) -> Path:
     """The model with the gate, in the folder, and its evidence."""
     target = folder / original.file.path.name
-    network = with_gate(original.network, fitted.head, fitted.whitening)
+    network = with_gate(original.network, fitted.head, fitted.whitening, fitted.n_resolutions)
     card = dataclasses.replace(
         original.file.card, gate=fitted.gate, unsure=(), reference=None, twin_sha256=twin_sha256
     )
