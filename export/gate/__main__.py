@@ -28,7 +28,7 @@ from ..errors import ExportError
 from ..unsure import COVERAGE, check_enough
 from .attach import without_gate
 from .examine import figures_of, lines_of, refused_by
-from .fit import FittedGate, Looked, fit_gate
+from .fit import MAX_REFUSED, FittedGate, Looked, fit_gate
 from .head import THOROUGH, USUAL, Effort
 from .images import look_at
 from .taps import with_taps
@@ -85,8 +85,16 @@ manifest of shipped models (`python -m export.sign`).
 @click.option(
     "--thorough",
     is_flag=True,
-    help="Read one resolution more of the network, with a head of twice the width, fitted for twice "
-    "as long. For a network that learned from films alone; films take longer, too.",
+    help="Read one resolution more of the network, with a head of twice the width, fitted for "
+    "twice as long. For a network that learned from films alone; films take longer, too.",
+)
+@click.option(
+    "--max-refused",
+    type=click.FloatRange(0, 0.1, min_open=True),
+    default=MAX_REFUSED,
+    show_default=True,
+    help="The part of readable validation films that may be refused for their condition, and as "
+    "many for their distance.",
 )
 @click.option(
     "--coverage", type=click.FloatRange(0.5, 0.999), default=COVERAGE, help="Of the unsure band."
@@ -105,6 +113,7 @@ def command(
     n_films: int,
     n_images: int,
     thorough: bool,
+    max_refused: float,
     coverage: float,
     version: str | None,
 ) -> None:
@@ -130,7 +139,7 @@ def command(
         present = [point.finding in film.labels for film in own[VALIDATION]]
         check_enough(point.finding, sum(present), len(present) - sum(present), coverage)
 
-    fitted, examined = _fitted(tapped, card, split, sources, n_films, n_images, effort)
+    fitted, examined = _fitted(tapped, card, split, sources, n_films, n_images, effort, max_refused)
     codes = refused_by(*fitted.answer(examined.taps), fitted.gate)
     gate = dataclasses.replace(fitted.gate, figures=figures_of(codes, examined))
     click.echo("Images made of test films:")
@@ -173,6 +182,7 @@ def _fitted(
     n_films: int,
     n_images: int,
     effort: Effort,
+    max_refused: float,
 ) -> tuple[FittedGate, Looked]:
     """The gate, and the images that it is examined on; tapped: see with_taps."""
 
@@ -195,6 +205,7 @@ def _fitted(
     fitted = fit_gate(
         *(learned, held, where, effort),
         lambda epochs: tqdm(epochs, "fitting", leave=False, disable=None),
+        max_refused,
     )
     return fitted, looked(TEST, _N_TEST, n_images // 2, n_images // 2, 3)
 

@@ -13,8 +13,6 @@ from cxr_edge.model_card import READABLE, SOFTMAX, Gate
 from .head import N_FEATURES, Effort, Head
 from .train_head import answers_of, train_head
 
-# Of readable films, as they are and made to look like other hospitals', so many may be refused for
-# their condition, and as many for their distance.
 MAX_REFUSED = 0.003
 # No gate is so sure that this would not be too strict.
 _MOST_READABLE = 0.5
@@ -59,9 +57,12 @@ def fit_gate(
     fitted_on: str,
     effort: Effort,
     progress: Callable[[range], Iterable[int]],
+    max_refused: float = MAX_REFUSED,
 ) -> FittedGate:
     """fitted: images of the films that the model learned from. held: of patients that it did not;
-    the limits are chosen on the readable ones among them."""
+    the limits are chosen on the readable ones among them, as they are and made to look like other
+    hospitals': at most the part max_refused is refused for its condition, and as many for their
+    distance."""
     codes = (READABLE, *sorted(set(fitted.code.tolist()) - {READABLE}))
     condition = np.array([codes.index(code) for code in fitted.code.tolist()])
     kinds = {name: number for number, name in enumerate(sorted(set(fitted.kind.tolist())))}
@@ -84,8 +85,8 @@ def fit_gate(
     sure = to_probability(conditions, SOFTMAX, 1.0)[:, 0]
     far = distance(features, gate)
     # Of the films beside the limit the one that is refused less: no more may be.
-    least = float(np.quantile(sure, MAX_REFUSED, method="lower"))
-    most = float(np.quantile(far, 1 - MAX_REFUSED, method="higher"))
+    least = float(np.quantile(sure, max_refused, method="lower"))
+    most = float(np.quantile(far, 1 - max_refused, method="higher"))
     limited = replace(gate, min_readable=min(_MOST_READABLE, least), max_distance=_MARGIN * most)
     return replace(draft, gate=limited)
 
