@@ -22,8 +22,7 @@ def with_gate(
     """The model with two more outputs: conditions (N, G) and features (N, D).
 
     whitening: (E, D), from what the head embeds to the features. n_resolutions: of the maps that
-    the head was fitted on. A gate that is there already is
-    replaced.
+    the head was fitted on. A gate that is there already is replaced.
     """
     changed = without_gate(model)
     graph = changed.graph
