@@ -39,7 +39,7 @@ model = load_model(device="cpu", threads=1)
 paths = [path for path in find_radiographs(Path(folder)) if path.match(pattern)]
 films = itertools.islice(itertools.cycle(paths), n_films)
 resident = []
-for number, result in enumerate(read_results(films, model, None, n_workers)):
+for number, result in enumerate(read_results(films, model, n_workers=n_workers)):
     assert result.status == "ok", result
     if number % every == 0:
         resident.append(status("VmRSS"))

@@ -26,7 +26,8 @@ from cxr_edge.isolation import IsolatedReader
 from cxr_edge.ledger import Ledger, Verdict
 from cxr_edge.model import load_model
 from cxr_edge.model_card import N_DISTANCE_BINS, N_SCORE_BINS, FindingScores, Reference
-from cxr_edge.profile import ISOTONIC, TEMPERATURE, ProbabilityMap, Profiles
+from cxr_edge.profile import ISOTONIC, TEMPERATURE, ProbabilityMap
+from cxr_edge.profiles import Profiles
 from cxr_edge.reading import predict_result
 from cxr_edge.terms import Terms
 from cxr_edge.watch.settle import Look

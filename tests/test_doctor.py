@@ -30,7 +30,7 @@ from cxr_edge.doctor.program import antivirus, check_dlls, check_files, check_on
 from cxr_edge.errors import LedgerError, SettingsError
 from cxr_edge.ledger import Ledger
 from cxr_edge.model import load_model, shipped_models
-from cxr_edge.profile import Profiles
+from cxr_edge.profiles import Profiles
 from cxr_edge.store import Entry, Store
 from cxr_edge.watch.places import refuse_unseen_drive
 from tests.made_dlls import write_dll

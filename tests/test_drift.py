@@ -31,7 +31,8 @@ from cxr_edge.drift.weeks import full_weeks, last_week
 from cxr_edge.errors import LedgerError
 from cxr_edge.ledger import Ledger
 from cxr_edge.model_card import N_DISTANCE_BINS, N_SCORE_BINS, FindingScores, Reference
-from cxr_edge.profile import Profiles, SiteProfile
+from cxr_edge.profile import SiteProfile
+from cxr_edge.profiles import Profiles
 from cxr_edge.result import Finding
 from cxr_edge.strict import from_data
 from cxr_edge.watch.settings import Settings

@@ -16,13 +16,12 @@ from cxr_edge.profile import (
     TEMPERATURE,
     UNCHANGED,
     ProbabilityMap,
-    Profiles,
     SitePoint,
     SiteProfile,
     check_name,
     read_profile,
-    user_profiles_folder,
 )
+from cxr_edge.profiles import Profiles, user_profiles_folder
 from tests.tiny_model import tiny_card
 
 DIGEST, TWIN, OTHER = "a" * 64, "b" * 64, "c" * 64

@@ -131,7 +131,8 @@ def command(
     if picture_path is not None and not picture_path.absolute().parent.is_dir():
         raise click.UsageError(f"There is no folder {picture_path.absolute().parent}.")
     with starting():
-        from ..profile import Profiles, check_name, user_profiles_folder
+        from ..profile import check_name
+        from ..profiles import Profiles, user_profiles_folder
         from ..reading import n_cores
 
         check_name(name)

@@ -173,6 +173,6 @@ def terms_for(
 
 def active_profile(model: "Model") -> "SiteProfile | None":
     """What this user has the model judged by. Raises ProfileError."""
-    from ..profile import Profiles, user_profiles_folder
+    from ..profiles import Profiles, user_profiles_folder
 
     return Profiles(user_profiles_folder()).active(model.card, model.sha256)

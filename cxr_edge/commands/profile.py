@@ -12,7 +12,7 @@ from .options import NOT_FOR_DIAGNOSIS, json_option
 from .shown import printable
 
 if TYPE_CHECKING:
-    from ..profile import Profiles
+    from ..profiles import Profiles
 
 _EXIT_CODES = """\b
 Exit codes:
@@ -174,7 +174,7 @@ def remove(profile: str) -> None:
 
 
 def _profiles() -> "Profiles":
-    from ..profile import Profiles, user_profiles_folder
+    from ..profiles import Profiles, user_profiles_folder
 
     return Profiles(user_profiles_folder())
 

@@ -413,7 +413,7 @@ def _compared(
     on here, or else by its card."""
     from ..drift.weeks import last_week
     from ..ledger import Ledger
-    from ..profile import Profiles, user_profiles_folder
+    from ..profiles import Profiles, user_profiles_folder
 
     def compared() -> "Comparison":
         with Ledger(settings.ledger_path, read_only=True) as ledger:

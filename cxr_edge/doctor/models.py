@@ -7,7 +7,7 @@ from ..errors import DeviceError, ModelError, ProfileError
 from ..golden import MAX_DRIFT, holds
 from ..model import Model, load_model, open_model
 from ..model_file import ModelFile, read_model_file, signature_path
-from ..profile import Profiles, user_profiles_folder
+from ..profiles import Profiles, user_profiles_folder
 from ..session import CPU, CUDA, DEVICE_OF, DML, Device, import_onnxruntime
 from ..signature import PublicKey, read_signature, verify
 from ..store import Entry, Store

@@ -6,7 +6,8 @@ from datetime import date, datetime, timedelta, tzinfo
 from ..errors import ProfileError
 from ..ledger import Counts, midnight
 from ..model_card import N_SCORE_BINS, ModelCard, Reference
-from ..profile import Profiles, SiteProfile
+from ..profile import SiteProfile
+from ..profiles import Profiles
 from .comparison import Comparison, Observed, compare
 
 _EDGES = tuple(k / N_SCORE_BINS for k in range(1, N_SCORE_BINS))

@@ -9,7 +9,7 @@ from ..drift.weeks import full_weeks, reference_of
 from ..gate import UNLIKE_TRAINING
 from ..ledger import Ledger, midnight
 from ..model_card import Reference
-from ..profile import Profiles, user_profiles_folder
+from ..profiles import Profiles, user_profiles_folder
 from ..words import REASONS, finding_told
 from . import charts
 from .drift_view import DriftShown
