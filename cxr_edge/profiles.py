@@ -1,7 +1,7 @@
 """Where this PC keeps its site profiles, and which of them its models are judged by.
 
-    FOLDER/used.json        which profile each model is judged by
-    FOLDER/DIGEST.json      a profile with its sha256; earlier ones stay
+FOLDER/used.json        which profile each model is judged by
+FOLDER/DIGEST.json      a profile with its sha256; earlier ones stay
 """
 
 import json
