@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 from .films import ROOT
 from .results import record_ratio
@@ -21,7 +22,9 @@ N_TURNS = 20
 
 
 def main() -> None:
-    system, program, python = sys.argv[1:]
+    system = sys.argv[1]
+    # They are run from elsewhere; a link to Python stays one, or it would not know its packages.
+    program, python = (str(Path(name).absolute()) for name in sys.argv[2:])
     use_cores(1)
     wine = ["wine"] if program.endswith(".exe") and sys.platform != "win32" else []
     film = f"Z:{FILM}".replace("/", "\\") if wine else FILM

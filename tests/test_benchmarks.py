@@ -1,13 +1,14 @@
 """The arithmetic of the benchmarks; times themselves are never tested."""
 
 import json
+import sys
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks import films
+from benchmarks import films, memory
 from benchmarks.floor import int8_product, multiply_adds, reduction
 from benchmarks.picture import draw
 from benchmarks.reduced_decode import probabilities, share
@@ -15,8 +16,16 @@ from benchmarks.results import Measure, read, record, record_ratio
 from benchmarks.turns import Interval, median, plain_environment, take_turns, timed
 from cxr_edge.radiograph import read_radiograph
 from cxr_edge.reading import find_radiographs
-from tests.conftest import make_film
+from tests.conftest import SAMPLES, make_film
 from tests.tiny_model import write_tiny_model
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="its memory is counted on Linux alone")
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_the_memory_of_a_process_that_reads_films_is_counted(n_workers):
+    counted = memory.read(SAMPLES, "*.jpg", memory.EVERY + 1, n_workers)
+    assert len(counted["resident_mb"]) == 2
+    assert 0 < max(counted["resident_mb"]) <= counted["peak_mb"]
 
 
 def test_two_ways_take_turns_and_the_first_one_changes():

@@ -115,7 +115,7 @@ def test_enough_films_are_what_later_weeks_are_compared_with(
     lines = labels.read_text().splitlines()
     labels.write_text("\n".join([*lines[:15], *lines[-14:]]))
     outcome = calibrate(tiny_model_path, labels, "--name", "few")
-    assert "Drift" not in outcome.stdout
+    assert "Drift: too few films" in outcome.stdout
     assert profiles.find("few").reference is None
 
 

@@ -37,6 +37,10 @@ def page(profile: SiteProfile) -> list[str]:
     ]
     if profile.reference is not None:
         lines.append(_("Drift: later weeks here are compared with these films."))
+    else:
+        lines.append(
+            _("Drift: too few films; later weeks are compared with those of the model's card.")
+        )
     return lines
 
 

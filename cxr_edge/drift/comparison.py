@@ -65,7 +65,8 @@ class Check:
 
 @dataclass(frozen=True)
 class Comparison:
-    """monday: ISO 8601. model: its label. n_films: with those refused. alpha: the part of weeks
+    """monday: ISO 8601. model: the label of what was measured on the reference's films: the model,
+    or its site profile. n_films: with those refused. alpha: the part of weeks
     with an alarm by chance. tests: none where the card has nothing to compare with."""
 
     monday: str
@@ -87,7 +88,7 @@ class Comparison:
 
 
 def compare(observed: Observed, reference: Reference | None, model: str) -> Comparison:
-    """model: its label, to be told of."""
+    """model: its label, or that of its site profile, to be told of; see Comparison."""
     tests = () if reference is None else _tests(observed, reference)
     return Comparison(
         observed.monday.isoformat(),
